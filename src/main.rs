@@ -1,0 +1,11 @@
+//! conmon: monitors one OCI container from its creation to the record of its exit.
+#![deny(unsafe_code)]
+
+mod config;
+mod diagnostics;
+mod failure;
+mod stream;
+#[allow(unsafe_code)]
+mod sys;
+
+fn main() {}
