@@ -1,10 +1,17 @@
 //! What the command line means: plain checked data, built once before anything is touched.
 
+mod check;
+mod log_path;
+#[cfg(test)]
+mod tests;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::diagnostics::Level;
+
+pub(crate) use check::{Environment, Refusal, System, diagnostics};
 
 /// Everything a monitor is asked to do.
 #[derive(Debug)]

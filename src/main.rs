@@ -1,6 +1,7 @@
 //! conmon: monitors one OCI container from its creation to the record of its exit.
 #![deny(unsafe_code)]
 
+mod cli;
 mod config;
 mod diagnostics;
 mod failure;
