@@ -1,21 +1,20 @@
 //! The help output, from the table.
 
-use clap::{Arg, Command};
+use super::table::{Kind, ROWS, Row};
 
-/// Blanks around the option column: two before it, at least this many after it.
+/// How many blanks the longest name leaves before its help text.
 const GAP: usize = 5;
 
 /// Everything `--help` prints for a program called `program`.
-pub(super) fn text(table: &Command, program: &[u8]) -> Vec<u8> {
-    let width = table.get_arguments().map(|arg| names(arg).len()).max().unwrap_or(0) + GAP;
+pub(super) fn text(program: &[u8]) -> Vec<u8> {
+    let width = ROWS.iter().map(|row| names(row).len()).max().unwrap_or(0) + GAP;
     let mut text = Vec::with_capacity(5120);
     text.extend_from_slice(b"Usage:\n  ");
     text.extend_from_slice(program);
     text.extend_from_slice(" [OPTION…] - conmon utility\n\nHelp Options:\n".as_bytes());
-    for arg in table.get_arguments() {
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        text.extend_from_slice(format!("  {:width$}{help}\n", names(arg)).as_bytes());
-        if matches!(arg.get_action(), clap::ArgAction::Help) {
+    for row in &ROWS {
+        text.extend_from_slice(format!("  {:width$}{}\n", names(row), row.help).as_bytes());
+        if row.kind == Kind::Help {
             text.extend_from_slice(b"\nApplication Options:\n");
         }
     }
@@ -24,7 +23,7 @@ pub(super) fn text(table: &Command, program: &[u8]) -> Vec<u8> {
 }
 
 /// `-r, --runtime`, or `--runtime` alone without a letter; aliases stay unsaid.
-fn names(arg: &Arg) -> String {
-    let long = arg.get_long().unwrap_or_default();
-    arg.get_short().map_or_else(|| format!("--{long}"), |short| format!("-{short}, --{long}"))
+fn names(row: &Row) -> String {
+    let letter = row.short.map(|short| format!("-{}, ", char::from(short)));
+    format!("{}--{}", letter.unwrap_or_default(), row.long)
 }

@@ -4,21 +4,27 @@
 //! `--name` and `--name=value`, with integers in decimal, which means the same to every
 //! parser. The first error in scanning order ends the scan.
 
-use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use clap::{Arg, ArgAction, Command};
-
 use super::integer::{self, IntegerError};
+use super::table::{Kind, ROWS, Row};
 
 /// What a scan that found no error ended with.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Lexed {
-    /// The whole line, beginning with a stand-in for argv\[0\].
-    Canonical(Vec<OsString>),
+    Canonical(Line),
     /// Help was asked for; what follows on the line was not looked at.
     Help,
+}
+
+/// A line in its canonical spelling.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Begins with a stand-in for argv\[0\].
+    pub(super) argv: Vec<OsString>,
+    /// The options that occur in it, each once.
+    pub(super) used: Vec<&'static Row>,
 }
 
 /// Why a line is refused. `option` is the spelling used, dashes included.
@@ -70,41 +76,15 @@ impl LexError {
     }
 }
 
-/// What an option takes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Help,
-    Flag,
-    Text,
-    Int,
-    LongInt,
-}
-
-impl Kind {
-    fn of(arg: &Arg) -> Self {
-        let value = arg.get_value_parser().type_id();
-        match arg.get_action() {
-            ArgAction::Help => Self::Help,
-            ArgAction::SetTrue => Self::Flag,
-            _ if value == TypeId::of::<i32>() => Self::Int,
-            _ if value == TypeId::of::<i64>() => Self::LongInt,
-            _ => Self::Text,
-        }
-    }
-}
-
 /// Scans `args`, which are without argv\[0\].
-pub(super) fn scan(
-    table: &Command,
-    mut args: impl Iterator<Item = OsString>,
-) -> Result<Lexed, LexError> {
-    let mut scan = Scan { table, argv: vec![OsString::new()] };
+pub(super) fn scan(mut args: impl Iterator<Item = OsString>) -> Result<Lexed, LexError> {
+    let mut line = Line { argv: vec![OsString::new()], used: Vec::new() };
     while let Some(element) = args.next() {
         let next = match element.as_bytes() {
             b"--" => break,
-            [b'-', b'-', long @ ..] => scan.long(&element, long, &mut args)?,
+            [b'-', b'-', long @ ..] => line.long(&element, long, &mut args)?,
             [b'-', letters @ ..] if !letters.is_empty() => {
-                scan.cluster(&element, letters, &mut args)?
+                line.cluster(&element, letters, &mut args)?
             }
             _ => Next::Scan,
         };
@@ -112,7 +92,7 @@ pub(super) fn scan(
             return Ok(Lexed::Help);
         }
     }
-    Ok(Lexed::Canonical(scan.argv))
+    Ok(Lexed::Canonical(line))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -121,12 +101,7 @@ enum Next {
     Help,
 }
 
-struct Scan<'a> {
-    table: &'a Command,
-    argv: Vec<OsString>,
-}
-
-impl Scan<'_> {
+impl Line {
     fn long(
         &mut self,
         element: &OsStr,
@@ -137,20 +112,19 @@ impl Scan<'_> {
         let name = halves.next().unwrap_or_default();
         let attached = halves.next();
         let unknown = || LexError::Unknown { element: element.to_owned() };
-        let arg = self.table.get_arguments().find(|arg| has_long(arg, name)).ok_or_else(unknown)?;
-        let kind = Kind::of(arg);
-        match (kind, attached) {
+        let row = ROWS.iter().find(|row| row.has_long(name)).ok_or_else(unknown)?;
+        match (row.kind, attached) {
             (Kind::Help, None) => return Ok(Next::Help),
             (Kind::Help, Some(_)) => return Err(unknown()),
             // The value of a flag is not even looked at.
-            (Kind::Flag, _) => self.flag(arg),
+            (Kind::Flag, _) => self.push(row, None),
             _ => {
                 let option = || String::from_utf8_lossy(&[b"--", name].concat()).into_owned();
                 let value = attached
                     .map(|value| OsStr::from_bytes(value).to_owned())
                     .or_else(|| args.next())
                     .ok_or_else(|| LexError::MissingArgument { option: option() })?;
-                self.value(arg, kind, value, option)?;
+                self.value(row, value, option)?;
             }
         }
         Ok(Next::Scan)
@@ -165,18 +139,15 @@ impl Scan<'_> {
     ) -> Result<Next, LexError> {
         let mut taken = false;
         for &letter in letters {
-            let letter = char::from(letter);
-            let arg = self
-                .table
-                .get_arguments()
-                .find(|arg| has_short(arg, letter))
+            let row = ROWS
+                .iter()
+                .find(|row| row.has_short(letter))
                 .ok_or_else(|| LexError::Unknown { element: element.to_owned() })?;
-            let kind = Kind::of(arg);
-            match kind {
+            match row.kind {
                 Kind::Help => return Ok(Next::Help),
-                Kind::Flag => self.flag(arg),
+                Kind::Flag => self.push(row, None),
                 _ => {
-                    let option = || format!("-{letter}");
+                    let option = || format!("-{}", char::from(letter));
                     if taken {
                         return Err(LexError::SecondArgument { option: option() });
                     }
@@ -184,35 +155,30 @@ impl Scan<'_> {
                     let value = args
                         .next()
                         .ok_or_else(|| LexError::MissingArgument { option: option() })?;
-                    self.value(arg, kind, value, option)?;
+                    self.value(row, value, option)?;
                 }
             }
         }
         Ok(Next::Scan)
     }
 
-    fn flag(&mut self, arg: &Arg) {
-        self.push(arg, None);
-    }
-
     fn value(
         &mut self,
-        arg: &Arg,
-        kind: Kind,
+        row: &'static Row,
         value: OsString,
         option: impl Fn() -> String,
     ) -> Result<(), LexError> {
-        let range = match kind {
+        let range = match row.kind {
             Kind::Int => i64::from(i32::MIN)..=i64::from(i32::MAX),
             Kind::LongInt => i64::MIN..=i64::MAX,
-            Kind::Text | Kind::Flag | Kind::Help => {
-                self.push(arg, Some(value.as_bytes()));
+            Kind::Help | Kind::Flag | Kind::Text | Kind::Texts => {
+                self.push(row, Some(value.as_bytes()));
                 return Ok(());
             }
         };
         match integer::parse(value.as_bytes(), range) {
             Ok(number) => {
-                self.push(arg, Some(number.to_string().as_bytes()));
+                self.push(row, Some(number.to_string().as_bytes()));
                 Ok(())
             }
             Err(IntegerError::NotANumber) => {
@@ -222,26 +188,14 @@ impl Scan<'_> {
         }
     }
 
-    fn push(&mut self, arg: &Arg, value: Option<&[u8]>) {
-        let name = arg.get_long().unwrap_or_default().as_bytes();
-        let element = match value {
-            Some(value) => [b"--", name, b"=", value].concat(),
-            None => [b"--", name].concat(),
-        };
+    fn push(&mut self, row: &'static Row, value: Option<&[u8]>) {
+        let (equals, value): (&[u8], _) = value.map_or((b"", &b""[..]), |value| (b"=", value));
+        let element = [b"--", row.long.as_bytes(), equals, value].concat();
         self.argv.push(OsString::from_vec(element));
+        if !self.used.iter().any(|used| used.long == row.long) {
+            self.used.push(row);
+        }
     }
-}
-
-fn has_long(arg: &Arg, name: &[u8]) -> bool {
-    arg.get_long().is_some_and(|long| long.as_bytes() == name)
-        || arg
-            .get_all_aliases()
-            .is_some_and(|aliases| aliases.iter().any(|alias| alias.as_bytes() == name))
-}
-
-fn has_short(arg: &Arg, letter: char) -> bool {
-    arg.get_short() == Some(letter)
-        || arg.get_all_short_aliases().is_some_and(|aliases| aliases.contains(&letter))
 }
 
 #[cfg(test)]
@@ -249,10 +203,16 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
-    use crate::cli::table;
+
+    fn argv(scanned: Result<Lexed, LexError>) -> Vec<OsString> {
+        match scanned {
+            Ok(Lexed::Canonical(line)) => line.argv,
+            other => panic!("{other:?}"),
+        }
+    }
 
     fn scan_line(args: &[&str]) -> Result<Lexed, LexError> {
-        scan(&table::command(), args.iter().map(OsString::from))
+        scan(args.iter().map(OsString::from))
     }
 
     #[rstest]
@@ -285,8 +245,18 @@ mod tests {
     #[case::negative_number(&["-T", "-010"], &["--timeout=-8"])]
     #[case::number_in_a_cluster(&["-Ti", "5"], &["--timeout=5", "--stdin"])]
     fn spells_canonically(#[case] line: &[&str], #[case] expected: &[&str]) {
-        let expected = [""].iter().chain(expected).map(OsString::from).collect();
-        assert_eq!(scan_line(line), Ok(Lexed::Canonical(expected)));
+        let expected: Vec<_> = [""].iter().chain(expected).map(OsString::from).collect();
+        assert_eq!(argv(scan_line(line)), expected);
+    }
+
+    #[test]
+    fn lists_each_option_of_the_line_once() {
+        let Ok(Lexed::Canonical(line)) = scan_line(&["-i", "-lt", "a", "--log-path=b", "-i"])
+        else {
+            panic!("not a line");
+        };
+        let used: Vec<_> = line.used.iter().map(|row| row.long).collect();
+        assert_eq!(used, ["stdin", "log-path", "terminal"]);
     }
 
     #[rstest]
@@ -300,7 +270,7 @@ mod tests {
     #[case::in_a_cluster_before_an_error(&["-?z"])]
     #[case::after_a_value_in_a_cluster(&["-rh", "x"])]
     fn stops_at_help(#[case] line: &[&str]) {
-        assert_eq!(scan_line(line), Ok(Lexed::Help));
+        assert!(matches!(scan_line(line), Ok(Lexed::Help)));
     }
 
     #[rstest]
@@ -349,8 +319,8 @@ mod tests {
             [&b"--cid=\xff"[..], b"-u", b"\xfe"].map(|arg| OsStr::from_bytes(arg).to_owned());
         let expected = [&b""[..], b"--cid=\xff", b"--cuuid=\xfe"];
         let expected = expected.map(|arg| OsStr::from_bytes(arg).to_owned()).to_vec();
-        let scanned = scan(&table::command(), line.into_iter());
-        assert_eq!(scanned, Ok(Lexed::Canonical(expected)));
+        let scanned = scan(line.into_iter());
+        assert_eq!(argv(scanned), expected);
     }
 
     #[rstest]
@@ -362,7 +332,7 @@ mod tests {
     )]
     fn shows_bytes_of_any_encoding_as_they_are(#[case] element: &[u8], #[case] text: &[u8]) {
         let line = [OsStr::from_bytes(element).to_owned()];
-        let error = scan(&table::command(), line.into_iter()).unwrap_err();
+        let error = scan(line.into_iter()).unwrap_err();
         assert_eq!(error.text(), text);
     }
 }
