@@ -4,6 +4,7 @@
 mod config;
 mod diagnostics;
 mod failure;
+mod log;
 mod stream;
 #[allow(unsafe_code)]
 mod sys;
