@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod diagnostics;
 mod failure;
+mod log;
 mod stream;
 #[allow(unsafe_code)]
 mod sys;

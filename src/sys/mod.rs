@@ -2,7 +2,10 @@
 //!
 //! Each function does one operation, reports an errno and decides nothing. Nothing here
 //! imports another room.
-#![allow(unsafe_code)]
 
+pub(crate) mod datagrams;
 pub(crate) mod errno;
+
+pub(crate) mod newlines;
+pub(crate) mod pages;
 pub(crate) mod time;
