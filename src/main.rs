@@ -1,11 +1,14 @@
 //! conmon: monitors one OCI container from its creation to the record of its exit.
 #![deny(unsafe_code)]
 
+mod attach;
 mod config;
 mod diagnostics;
 mod failure;
+mod stdin;
 mod stream;
 #[allow(unsafe_code)]
 mod sys;
+mod unix_socket;
 
 fn main() {}

@@ -5,4 +5,5 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod errno;
+pub(crate) mod socket;
 pub(crate) mod time;
