@@ -3,6 +3,7 @@
 
 mod attach;
 mod config;
+mod control;
 mod diagnostics;
 mod failure;
 mod stdin;
