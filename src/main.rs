@@ -6,6 +6,7 @@ mod config;
 mod control;
 mod diagnostics;
 mod failure;
+mod notify;
 mod stdin;
 mod stream;
 #[allow(unsafe_code)]
