@@ -68,8 +68,8 @@ impl World {
                 self.attach.on_client(*id, *events, &mut self.stdin, now, &self.diagnostics);
             }
         }
-        if seen.get(ids.len()).is_some_and(|events| !events.is_empty()) {
-            self.stdin.on_ready(&self.diagnostics);
+        if let Some(events) = seen.get(ids.len()).filter(|events| !events.is_empty()) {
+            self.stdin.on_ready(*events, &self.diagnostics);
         }
         self.attach.on_deadline(monotonic(), &self.diagnostics);
         seen.iter().filter(|events| !events.is_empty()).count()
@@ -602,4 +602,44 @@ fn a_client_that_shut_its_receiving_side_is_still_read() {
     drop(peer);
     world.settle();
     assert_eq!(world.client_count(), 0);
+}
+
+/// Run again in a process of its own, which has few descriptors (known-defects D10).
+#[test]
+fn without_descriptors_accepting_rests_and_goes_on_when_a_client_leaves() {
+    const MARK: &str = "CONMON_TEST_FEW_DESCRIPTORS";
+    if std::env::var_os(MARK).is_none() {
+        let name = "without_descriptors_accepting_rests_and_goes_on_when_a_client_leaves";
+        let run = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &format!("{}::{name}", module_path!().split_once("::").unwrap().1)])
+            .env(MARK, "1")
+            .output()
+            .unwrap();
+        let report = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success() && report.contains("1 passed"), "{report}");
+        return;
+    }
+    let mut world = World::new(ContainerStdin::none(), None);
+    let path = world.dir.path().join("attach");
+    let first = world.connect();
+    let waiting = Peer::connect(&path);
+    let limit = std::fs::File::open("/dev/null").unwrap().as_raw_fd() as u64;
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, limit, limit)
+        .unwrap();
+    let now = monotonic();
+    assert_eq!(world.attach.accept(now, &world.diagnostics), 0);
+    assert!(world.attach.listener(now).is_none());
+    let again = world.attach.deadline().unwrap();
+    assert!(again > now);
+    assert!(world.attach.listener(again).is_some());
+    world.attach.on_deadline(again, &world.diagnostics);
+    assert_eq!(world.attach.deadline(), None);
+    assert_eq!(world.attach.accept(again, &world.diagnostics), 0);
+    assert!(world.attach.listener(again).is_none());
+    drop(first);
+    world.settle();
+    assert!(world.attach.listener(again).is_some());
+    assert_eq!(world.attach.accept(again, &world.diagnostics), 1);
+    world.broadcast(b"hello");
+    assert_eq!(waiting.try_receive().unwrap(), b"\x02hello");
 }
