@@ -78,7 +78,7 @@ impl Config {
         let Some(cid) = options.cid.clone() else {
             return Err(plain("Container ID not provided. Use --cid"));
         };
-        let log_level = level(&options)?;
+        level(&options)?;
         check_session(&options)?;
         let Some(runtime) = options.runtime else {
             return Err(Failure::new("Runtime path not provided. Use --runtime").into());
@@ -159,14 +159,12 @@ impl Config {
                 no_new_keyring: options.no_new_keyring,
             },
             log,
-            log_level,
             attach_place,
             sdnotify_socket: options.sdnotify_socket.map(PathBuf::from),
             stdin: options.stdin,
             leave_stdin_open: options.leave_stdin_open,
             terminal: options.terminal,
             sync: options.sync,
-            syslog: options.syslog,
             timeout: options
                 .timeout
                 .and_then(|seconds| limit(seconds.into()))
@@ -231,7 +229,8 @@ fn check_session(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-fn level(options: &Options) -> Result<Level, Failure> {
+/// The level that `--log-level` names; warnings by default.
+pub(super) fn level(options: &Options) -> Result<Level, Failure> {
     let Some(name) = &options.log_level else { return Ok(DEFAULT_LOG_LEVEL) };
     match name.as_bytes().to_ascii_lowercase().as_slice() {
         b"error" | b"fatal" | b"panic" => Ok(Level::Error),

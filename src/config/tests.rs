@@ -7,8 +7,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 use rstest::rstest;
 
+use super::check::{Environment, level};
 use super::*;
 use crate::cli::{self, Options, Outcome};
+use crate::diagnostics::Level;
 use crate::failure::Failure;
 
 /// A system where only `/runtime` may be executed.
@@ -123,7 +125,6 @@ fn fills_in_the_defaults() {
     assert_eq!(config.api, Api::Legacy);
     assert_eq!(config.bundle, Some("/cwd".into()));
     assert_eq!(config.container_pidfile, Path::new("/cwd/pidfile-ID"));
-    assert_eq!(config.log_level, Level::Warning);
     assert!(
         matches!(config.attach_place, AttachPlace::SocketDir(dir) if dir == Path::new("/var/run/crio"))
     );
@@ -157,7 +158,7 @@ fn knows_the_operation(#[case] more: &str, #[case] expected: &str) {
 #[case::debug("debug", Level::Debug)]
 #[case::trace("TRACE", Level::Trace)]
 fn knows_the_levels(#[case] name: &str, #[case] expected: Level) {
-    assert_eq!(config(&format!("--log-level={name}")).log_level, expected);
+    assert_eq!(level(&options(&format!("--log-level={name}"))), Ok(expected));
 }
 
 #[rstest]
@@ -248,7 +249,7 @@ fn passes_the_flags_on() {
     );
     assert_eq!(config.api, Api::V1);
     assert!(config.stdin && config.terminal && config.leave_stdin_open);
-    assert!(config.sync && config.syslog && config.replace_listen_pid);
+    assert!(config.sync && config.replace_listen_pid);
     let runtime = config.runtime;
     assert!(runtime.systemd_cgroup && runtime.no_pivot && runtime.no_new_keyring);
     assert_eq!((runtime.args, runtime.opts), (vec!["a".into()], vec!["b".into(), "c".into()]));
