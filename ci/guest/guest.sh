@@ -30,9 +30,9 @@ is_real_system() {
 # What the image depends on: its recipe and the suite.
 recipe_stamp() { cat "$here/image.sh" - <<<"$SUITE" | sha1sum | cut -c 1-12; }
 
-# Programs that run in here see nothing of the host's later mounts, and end with us, however we end.
+# Replaces the (sub)shell: what runs in here has mounts and pids of its own and ends with the caller, however that ends.
 isolated() {
-    setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --mount-proc "$@"
+    exec setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --mount-proc "$@"
 }
 
 build() {
@@ -51,7 +51,8 @@ build() {
     need setpriv util-linux util-linux
     [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || install_packages debian-archive-keyring debian-keyring
     rm -f "$CACHE/base.ext4" "$CACHE/stamp"
-    CACHE=$CACHE SUITE=$SUITE isolated "$here/image.sh" || die "the image could not be made"
+    export CACHE SUITE
+    (isolated "$here/image.sh") || die "the image could not be made"
     say "image made in $((SECONDS - start)) s; starting it once"
     recipe_stamp >"$CACHE/stamp"
     if ! CONMON_GUEST=always "$0" run -t 120 -o "$CACHE/first.log" -- "$here/versions.sh"; then
@@ -135,7 +136,8 @@ run_guest() {
     cut -d: -f2- "$run_dir/shares" >"$run_dir/xchg/shares"
     cpu=$(pick_cpu)
     deadline=$((SECONDS + limit))
-    CACHE=$CACHE isolated ${cpu:+taskset -c "$cpu"} "$here/boot.sh" "$memory" "$run_dir" &
+    export CACHE
+    isolated ${cpu:+taskset -c "$cpu"} "$here/boot.sh" "$memory" "$run_dir" &
     guest=$!
     while kill -0 "$guest" 2>/dev/null; do
         if [ $SECONDS -ge $deadline ]; then
