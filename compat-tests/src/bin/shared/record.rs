@@ -16,7 +16,8 @@ use std::path::Path;
 pub fn observe() -> Value {
     let mut record = Map::new();
     record.insert("argv".into(), std::env::args_os().map(|word| text(&word)).collect());
-    let variable = |(name, value): (OsString, OsString)| format!("{}={}", text(&name), text(&value));
+    let variable =
+        |(name, value): (OsString, OsString)| format!("{}={}", text(&name), text(&value));
     record.insert("env".into(), std::env::vars_os().map(variable).collect());
     let cwd = std::env::current_dir().map(|path| text(path.as_os_str())).unwrap_or_default();
     record.insert("cwd".into(), cwd.into());
@@ -33,9 +34,9 @@ pub fn observe() -> Value {
 /// Text as it is; bytes that are not UTF-8 as `\xNN`.
 pub fn text(word: &OsStr) -> String {
     let escape = |bytes: &[u8]| bytes.iter().map(|b| format!("\\x{b:02x}")).collect::<String>();
-    word.as_bytes().utf8_chunks().fold(String::new(), |all, chunk| {
-        all + chunk.valid() + &escape(chunk.invalid())
-    })
+    word.as_bytes()
+        .utf8_chunks()
+        .fold(String::new(), |all, chunk| all + chunk.valid() + &escape(chunk.invalid()))
 }
 
 fn stdio(fds: &[FdFact], number: i32) -> Value {
@@ -60,12 +61,9 @@ fn fd_value(fd: &FdFact) -> Value {
 /// The lines of `/proc/self/status` and `/proc/self/stat` that a parent can determine.
 fn add_status(record: &mut Map<String, Value>) {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    for (line, key) in [
-        ("SigBlk", "sig_blocked"),
-        ("SigIgn", "sig_ignored"),
-        ("Umask", "umask"),
-        ("Name", "comm"),
-    ] {
+    for (line, key) in
+        [("SigBlk", "sig_blocked"), ("SigIgn", "sig_ignored"), ("Umask", "umask"), ("Name", "comm")]
+    {
         let value = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
         record.insert(key.into(), value.unwrap_or_default().trim().into());
     }
