@@ -18,6 +18,7 @@ mod create;
 mod facts;
 mod peer;
 mod running;
+mod runtime;
 mod subject;
 mod sys;
 mod world;

@@ -86,6 +86,20 @@ impl Peer {
         }
     }
 
+    /// One report: packets up to a newline; none if the stream ends instead.
+    #[track_caller]
+    pub fn report(&self) -> Option<String> {
+        let mut all = Vec::new();
+        while !all.ends_with(b"\n") {
+            match self.receive() {
+                Received::Packet(bytes) => all.extend(bytes),
+                Received::End if all.is_empty() => return None,
+                Received::End => panic!("half a report: {}", String::from_utf8_lossy(&all)),
+            }
+        }
+        Some(String::from_utf8_lossy(&all).into_owned())
+    }
+
     /// Everything up to the end of the stream.
     #[track_caller]
     pub fn rest(&self) -> String {

@@ -8,10 +8,12 @@ use crate::sys::{self, Inheritance};
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 use tempfile::TempDir;
 
 /// The container's id, long enough for every log driver.
@@ -156,11 +158,28 @@ impl World {
             arguments: Vec::new(),
             environment: Vec::new(),
             directory: self.path("."),
+            names_itself: false,
             inheritance: Inheritance::default(),
             sync: None,
             start: None,
             attach: None,
         }
+    }
+
+    /// Writes to one of the bundle's FIFOs once the monitor has it open.
+    #[track_caller]
+    pub fn write_fifo(&self, name: &str, bytes: &[u8]) {
+        let path = self.path("bundle").join(name);
+        let mut fifo = await_fact("a reader of the FIFO", || {
+            File::options().write(true).custom_flags(libc::O_NONBLOCK).open(&path).ok()
+        });
+        fifo.write_all(bytes).unwrap();
+    }
+
+    /// When `name` was last written.
+    #[track_caller]
+    pub fn written(&self, name: &str) -> SystemTime {
+        fs::metadata(self.path(name)).unwrap().modified().unwrap()
     }
 
     /// The processes that come from this world.
@@ -196,6 +215,7 @@ pub struct Monitor<'w> {
     arguments: Vec<OsString>,
     environment: Vec<(String, OsString)>,
     directory: PathBuf,
+    names_itself: bool,
     inheritance: Inheritance,
     sync: Option<Peer>,
     start: Option<Peer>,
@@ -224,6 +244,12 @@ impl<'w> Monitor<'w> {
 
     pub fn current_dir(mut self, directory: &Path) -> Self {
         directory.clone_into(&mut self.directory);
+        self
+    }
+
+    /// Sets `LISTEN_PID` to the pid of the launched process.
+    pub fn listen_pid_of_itself(mut self) -> Self {
+        self.names_itself = true;
         self
     }
 
@@ -272,6 +298,10 @@ impl<'w> Monitor<'w> {
         let world = self.world;
         let output = |name: &str| Stdio::from(File::create(world.path(name)).unwrap());
         let mut command = Command::new(world.subject.path());
+        if self.names_itself {
+            command = Command::new("/bin/sh");
+            command.args(["-c", "LISTEN_PID=$$ exec \"$@\"", "sh"]).arg(world.subject.path());
+        }
         command
             .args(&self.arguments)
             .current_dir(&self.directory)

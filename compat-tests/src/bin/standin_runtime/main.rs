@@ -51,6 +51,7 @@ In every word {cid}, {bundle} and {pid-file} stand for what the call said. Steps
   console nothing     connect and stay silent
   stdout TEXT         stderr TEXT                        as they are, without a newline
   stdout-bytes N      stderr-bytes N                     so many times `x`
+  stderr-hex HEX      these bytes
   leave-holder PATH   leave a process behind that holds standard descriptors until PATH exists
   wait-file PATH      until PATH exists                  touch PATH
   hang                for ever

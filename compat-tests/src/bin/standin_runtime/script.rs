@@ -168,6 +168,7 @@ fn step(words: Vec<String>) -> Result<Step, Problem> {
         ["stderr", text] => Some(print(2, text.as_bytes())),
         ["stdout-bytes", count] => count.parse().ok().map(|count| print(1, &vec![b'x'; count])),
         ["stderr-bytes", count] => count.parse().ok().map(|count| print(2, &vec![b'x'; count])),
+        ["stderr-hex", hex] => bytes(hex).map(|text| print(2, &text)),
         ["leave-holder", path] => Some(Step::LeaveHolder(path.into())),
         ["wait-file", path] => Some(Step::WaitFile(path.into())),
         ["touch", path] => Some(Step::Touch(path.into())),
@@ -191,6 +192,11 @@ fn handover(how: &str) -> Option<Handover> {
     }
 }
 
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let pairs = hex.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok());
+    pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
+}
+
 fn signal(name: &str) -> Option<Signal> {
     let by_number = || Signal::try_from(name.parse::<i32>().ok()?).ok();
     let full = if name.starts_with("SIG") { name.into() } else { format!("SIG{name}") };
@@ -212,11 +218,21 @@ mod tests {
         assert_eq!(step(words("console no-fd")).ok(), Some(Step::Console(Handover::NoFd)));
         let bytes = Step::Print { fd: 2, text: b"xxx".to_vec() };
         assert_eq!(step(words("stderr-bytes 3")).ok(), Some(bytes));
+        let bytes = Step::Print { fd: 2, text: vec![0, 0x41, 0xff] };
+        assert_eq!(step(words("stderr-hex 0041ff")).ok(), Some(bytes));
     }
 
     #[test]
     fn refuses_unknown_steps_and_wrong_counts_of_words() {
-        for line in ["jump", "exit", "exit x", "console sideways", "hang now", "kill-self NONE"] {
+        for line in [
+            "jump",
+            "exit",
+            "exit x",
+            "stderr-hex 0g",
+            "console sideways",
+            "hang now",
+            "kill-self NONE",
+        ] {
             assert!(step(words(line)).is_err(), "{line}");
         }
     }
