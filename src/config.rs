@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::diagnostics::Level;
 
-pub(crate) use check::{Environment, Refusal, System, diagnostics};
+pub(crate) use check::{Refusal, System, diagnostics};
 
 /// Everything a monitor is asked to do.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use rstest::rstest;
 
+use super::check::Environment;
 use super::*;
 use crate::cli::{self, Options, Outcome};
 use crate::failure::Failure;
