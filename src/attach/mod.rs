@@ -216,7 +216,8 @@ impl Attach {
         let Some(timeout) = self.current_stall_timeout() else { return };
         let is_due = |client: &Client| client.stalls_at(timeout).is_some_and(|at| at <= now);
         for client in self.clients.iter_mut().filter(|client| is_due(client)) {
-            // It may have read without poll's saying so.
+            // It may have read a little: a Unix socket counts as writable for poll only when
+            // three quarters of its buffer are free.
             client.flush(now, diagnostics);
             if is_due(client) {
                 let seconds = timeout.as_secs_f32();

@@ -285,7 +285,7 @@ impl Monitor<'_> {
                     attach.on_client(id, events, &mut self.stdin, now, self.diag);
                 }
             }
-            Source::Stdin => self.stdin.on_ready(self.diag),
+            Source::Stdin => self.stdin.on_ready(events, self.diag),
             Source::Control | Source::Winsz => self.on_control(source),
             Source::Notify => {
                 if let Some(notify) = &mut self.notify {
