@@ -15,10 +15,15 @@
 )]
 
 mod create;
+mod exit;
+mod exit_command;
 mod facts;
 mod peer;
+mod reports;
 mod running;
 mod runtime;
+mod signals;
 mod subject;
 mod sys;
+mod timeout;
 mod world;
