@@ -13,7 +13,7 @@ use nix::time::{ClockId, clock_gettime};
 use super::*;
 use crate::diagnostics::Level;
 
-const OUTPUT_BYTES: usize = 256 << 20;
+const OUTPUT_BYTES: usize = 64 << 20;
 const READ_BYTES: usize = 64 * 1024;
 
 fn cpu() -> Duration {
@@ -77,5 +77,34 @@ fn k8s_file_on_tmpfs_against_a_plain_copy() {
         let read_only = measure(line, |_| {});
         println!("line {line}: framed to /dev/null {discarded:.2}, read {read_only:.2}");
         println!("line {line}: {logged:.2} CPU s/GB, plain copy {plain:.2}");
+    }
+}
+
+#[test]
+#[ignore = "a measurement, to be read by a person"]
+fn journald_against_a_reader_of_its_socket() {
+    for line in [16, 100, 4096] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let journal = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        // An empty datagram ends the reader.
+        let reader = std::thread::spawn(move || {
+            let mut buffer = vec![0; 1 << 20];
+            while journal.recv(&mut buffer).unwrap() > 0 {}
+        });
+        let diag = Diagnostics::new(Level::Warning, None);
+        let cid = OsStr::new("0123456789abcdef");
+        let mut log = Journald::new(cid, &LogConfig::default(), path.clone());
+        let logged = measure(line, |bytes| {
+            log.write(Stream::Stdout, bytes, &diag);
+            while let Some(fd) = log.blocked_on() {
+                use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+                poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::NONE).unwrap();
+                log.resume(&diag);
+            }
+        });
+        std::os::unix::net::UnixDatagram::unbound().unwrap().send_to(&[], &path).unwrap();
+        reader.join().unwrap();
+        println!("journald, line {line}: {logged:.2} CPU s/GB");
     }
 }

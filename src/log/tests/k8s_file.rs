@@ -173,3 +173,40 @@ fn a_quiet_log_uses_no_large_buffer_and_a_busy_one_gives_it_back() {
     log.release_buffers();
     assert!(!has_buffer(&log));
 }
+
+#[rstest]
+#[case::west("TZ=NST3:30", "-03:30")]
+#[case::east("TZ=IST-5:30", "+05:30")]
+#[case::unknown("TZ=Nowhere/Nothing", "+00:00")]
+fn the_offset_is_that_of_the_zone(#[case] zone: &str, #[case] offset: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    said(&run_alone(&["env", zone], "log::tests::k8s_file::logs_in_its_zone", dir.path()));
+    let log = std::fs::read(dir.path().join("log")).unwrap();
+    assert_eq!(String::from_utf8_lossy(&log[29..35]), offset);
+}
+
+#[test]
+#[ignore = "run by the_offset_is_that_of_the_zone"]
+fn logs_in_its_zone() {
+    open(&to_file(&own_directory().join("log"))).write(Stream::Stdout, b"text\n", &quiet());
+}
+
+#[test]
+fn says_once_that_the_global_limit_is_reached() {
+    let dir = tempfile::tempdir().unwrap();
+    let test = "log::tests::k8s_file::logs_beyond_the_global_limit";
+    let expected = "[conmon:w]: Global log size limit reached, further output is not logged\n";
+    assert_eq!(said(&run_alone(&[], test, dir.path())), expected);
+}
+
+#[test]
+#[ignore = "run by says_once_that_the_global_limit_is_reached"]
+fn logs_beyond_the_global_limit() {
+    let config = LogConfig { global_size_max: Some(60), ..to_file(&own_directory().join("log")) };
+    let diag = Diagnostics::new(Level::Warning, None);
+    let mut log = Log::open(&config, OsStr::new(CID), &diag).unwrap();
+    for _ in 0..5 {
+        log.write(Stream::Stdout, b"text\nmore\n", &diag);
+    }
+    log.finish(Duration::ZERO, &diag);
+}
