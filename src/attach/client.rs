@@ -107,7 +107,9 @@ impl Client {
             }
         }
         for chunk in rest.chunks(CHUNK_BYTES) {
-            self.queue.push([tag, chunk]);
+            if self.queue.push([tag, chunk]).is_err() {
+                return self.give_up_output(diagnostics);
+            }
         }
         self.watch_stall(false, now);
     }
