@@ -129,7 +129,7 @@ fn a_signal_to_the_waiting_child_keeps_the_delay(#[case] subject: Subject, #[cas
         let is_child = |p: &i32| stat(*p).is_some_and(|fields| fields[1] == pid.to_string());
         world.processes().into_iter().find(is_child)
     });
-    for process in child.into_iter().chain([pid]) {
+    for process in [pid].into_iter().chain(child) {
         await_settled(process);
         sys::kill(process, libc::SIGTERM).unwrap();
     }

@@ -126,7 +126,9 @@ impl World {
     pub fn log(&self) -> Vec<String> {
         let bytes = fs::read(self.path("log")).unwrap_or_default();
         let text = String::from_utf8(bytes).unwrap();
-        text.lines().map(|line| line.split_once(' ').unwrap_or_default().1.to_owned()).collect()
+        // Not lines(): that takes away a terminal's carriage returns.
+        let lines = text.split_terminator('\n');
+        lines.map(|line| line.split_once(' ').unwrap_or_default().1.to_owned()).collect()
     }
 
     /// What one stream wrote, put together again from the log.
