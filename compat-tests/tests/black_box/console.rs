@@ -124,7 +124,7 @@ fn a_failed_handover_is_reported(
     let report = monitor.sync().report().unwrap();
     assert_eq!(report.starts_with("{\"data\": -1, \"message\": \""), expected, "{report}");
     if expected {
-        assert!(report.contains("console"), "{report}");
+        assert!(["console", "terminal"].iter().any(|word| report.contains(word)), "{report}");
         assert_eq!(monitor.code(), 1);
         await_fact("everybody's end", || world.processes().is_empty().then_some(()));
     }
@@ -150,6 +150,7 @@ fn a_silent_connection_blocks_nothing(#[case] subject: Subject, #[case] expected
     world.script(&[], &[&["console", "nothing"], &["touch", &world.text("connected")], &["hang"]]);
     let mut monitor = world.create().with(&["-t", "--sync"]).sync_pipe().start();
     crate::facts::await_file(&world.path("connected"));
+    crate::facts::await_settled(monitor.pid());
     let _client = Peer::attach(&world.path("bundle/attach"));
     crate::facts::await_settled(monitor.pid());
     let accepted = || {
