@@ -41,6 +41,9 @@ use creation::Creation;
 /// How long output must pause before the memory it needed is given back.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// How long a killed container may take to be gone before its exit is recorded.
+const KILL_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long to wait when waiting itself fails (out of kernel memory), instead of spinning.
 const WAIT_FAILED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -367,10 +370,9 @@ impl Monitor<'_> {
     fn phase_timed_out(&mut self) {
         let Phase::Running { container, .. } = &self.phase else { return };
         container.kill_group();
-        let (pid, end) = (container.pid(), sys::time::monotonic() + finish::KILL_PATIENCE);
+        container.wait_for_death(KILL_PATIENCE);
         self.final_oom_check();
         self.phase = Phase::TimedOut;
-        finish::wait_for_death(pid, end, &self.signals);
     }
 
     fn on_console(&mut self) -> Result<(), Failure> {
@@ -557,6 +559,11 @@ impl Monitor<'_> {
     fn container_pid(&mut self, creation: &Creation) -> Result<Pid, CreationFailed> {
         if !self.config.is_exec() {
             self.runtime_succeeded(creation)?;
+        }
+        if self.config.terminal {
+            // What it sent just before it ended: a connection, and the terminal through it.
+            self.on_console()?;
+            self.on_console()?;
         }
         if self.config.terminal && self.terminal.outer.is_none() {
             let text = b"Runtime did not set up terminal";
