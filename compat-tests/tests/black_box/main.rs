@@ -14,7 +14,9 @@
     reason = "all of this crate is test code"
 )]
 
+mod console;
 mod create;
+mod exec;
 mod exit;
 mod exit_command;
 mod facts;
@@ -23,6 +25,7 @@ mod reports;
 mod running;
 mod runtime;
 mod signals;
+mod stalls;
 mod subject;
 mod sys;
 mod timeout;

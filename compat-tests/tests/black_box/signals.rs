@@ -1,6 +1,6 @@
 //! Signals to the monitor, in each phase of its life.
 
-use crate::facts::{A_WHILE, alive, await_fact, stat};
+use crate::facts::{A_WHILE, alive, await_fact, await_settled, stat};
 use crate::subject::Subject::{self, Candidate, Reference};
 use crate::sys;
 use crate::world::World;
@@ -112,11 +112,8 @@ fn before_the_start_byte_end_it(
     let world = World::new(subject);
     world.container(&["exit", "0"]);
     let mut monitor = world.create().with(&["--sync"]).start_pipe().start();
-    // The handler is there once it blocks in the read of the start pipe.
-    await_fact("the wait for the start byte", || {
-        let wait = std::fs::read_to_string(format!("/proc/{}/syscall", monitor.pid())).ok()?;
-        wait.starts_with("0 0xc9 ").then_some(())
-    });
+    // The handler is there once it sleeps in the read of the start pipe.
+    await_settled(monitor.pid());
     sys::kill(monitor.pid(), number).unwrap();
     assert_eq!(monitor.code(), code);
     assert_eq!(std::fs::read_to_string(world.path("stderr")).unwrap(), "");

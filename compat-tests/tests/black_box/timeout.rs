@@ -1,7 +1,8 @@
 //! `--timeout`.
 
-use crate::facts::{alive, await_fact};
+use crate::facts::{alive, await_fact, await_file};
 use crate::subject::Subject::{self, Candidate, Reference};
+use crate::sys;
 use crate::world::{CID, World};
 use rstest::rstest;
 use std::time::Duration;
@@ -71,14 +72,38 @@ fn does_not_touch_a_container_that_ends_by_itself(
     assert_eq!(monitor.exit_file(), "7");
 }
 
-/// B9: the original stops reading when the time is up.
-#[test]
-fn keeps_what_was_written_before_it() {
-    let world = World::new(Candidate);
-    world.container(&["say", "first", "print", "no newline", "sleep-forever"]);
+/// B9: the original stops reading when the time is up. Stopped meanwhile, a monitor finds both
+/// the end of the time and a full pipe when it goes on.
+#[rstest]
+#[case::reference(Reference, false)]
+#[case::candidate(Candidate, true)]
+fn keeps_what_was_written_before_it(#[case] subject: Subject, #[case] expected: bool) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    let (go, done) = (world.text("go"), world.text("done"));
+    world.container(&[
+        "say",
+        "ready",
+        "wait-file",
+        &go,
+        "lines",
+        "600",
+        "100",
+        "touch",
+        &done,
+        "sleep-forever",
+    ]);
     let mut monitor = world.create().with(&["--timeout", "1", "--sync"]).start();
+    monitor.await_log("ready");
+    sys::kill(monitor.pid(), libc::SIGSTOP).unwrap();
+    std::fs::write(go, "").unwrap();
+    await_file(&world.path("done"));
+    await_fact("the time to be up", || {
+        let started = world.written("pidfile");
+        (started.elapsed().unwrap() > Duration::from_millis(1500)).then_some(())
+    });
+    sys::kill(monitor.pid(), libc::SIGCONT).unwrap();
     assert_eq!(monitor.code(), 255);
-    assert_eq!(world.log(), ["stdout F first", "stdout P no newline"]);
+    assert_eq!(world.output("stdout").len() == "ready\n".len() + 60000, expected);
 }
 
 #[rstest]
