@@ -1,11 +1,33 @@
 //! conmon: monitors one OCI container from its creation to the record of its exit.
 #![deny(unsafe_code)]
 
+mod attach;
+mod cgroup;
+mod cli;
 mod config;
+mod console;
+mod control;
 mod diagnostics;
+mod exit;
 mod failure;
+mod launch;
+mod lifecycle;
+mod log;
+mod monitor;
+mod notify;
+mod oom_score;
+mod output;
+mod runtime;
+mod signals;
+mod stdin;
 mod stream;
+mod sync_pipe;
 #[allow(unsafe_code)]
 mod sys;
+mod unix_socket;
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(lifecycle::run())
+}
