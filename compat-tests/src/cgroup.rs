@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,8 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
 const MOUNT: &str = "/sys/fs/cgroup";
 const PREFIX: &str = "conmon-compat-";
+/// Controllers that the unified hierarchy does not list, mounted or not.
+const ONLY_V1: &[&str] = &["net_cls", "net_prio", "perf_event", "debug"];
 const NONE: Option<&str> = None;
 
 /// The cgroup of the world whose keeper has this pid.
@@ -39,18 +42,33 @@ pub fn has_memory() -> bool {
 ///
 /// crun refuses version 1 hierarchies as long as the cgroup2 mount beside them owns a
 /// controller. Mounting the left-over controllers as version 1, in this mount namespace
-/// alone, takes them away from it.
+/// alone, takes them away from it. That is done even if another world has done so already:
+/// the controller goes back when that world ends.
 ///
 /// # Errors
 ///
 /// A mount that failed.
 pub fn make_usable() -> Result<()> {
-    let unified = Path::new(MOUNT).join("unified");
-    let Ok(controllers) = fs::read_to_string(unified.join("cgroup.controllers")) else {
+    let hybrid = !is_v2() && Path::new(MOUNT).join("unified/cgroup.controllers").exists();
+    if !hybrid {
         return Ok(());
-    };
-    let left_over: Vec<String> = controllers.split_whitespace().map(str::to_string).collect();
-    if is_v2() || left_over.is_empty() {
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let mounted: Vec<&str> = mounts
+        .lines()
+        .filter(|line| line.contains(" - cgroup "))
+        .filter_map(|line| line.rsplit(' ').next())
+        .flat_map(|options| options.split(','))
+        .collect();
+    let table = fs::read_to_string("/proc/cgroups")?;
+    let left_over: Vec<String> = table
+        .lines()
+        .filter(|line| !line.starts_with('#') && line.ends_with('1'))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|controller| !mounted.contains(controller) && !ONLY_V1.contains(controller))
+        .map(str::to_string)
+        .collect();
+    if left_over.is_empty() {
         return Ok(());
     }
     replace_tree(&left_over)
@@ -64,11 +82,14 @@ enum Entry {
 
 fn replace_tree(left_over: &[String]) -> Result<()> {
     let mut entries = Vec::new();
-    // Opened before they are covered.
+    let device = fs::metadata(MOUNT)?.dev();
+    // Opened before they are covered. A directory that is no mount is nothing to keep.
     for entry in fs::read_dir(MOUNT)? {
         let path = entry?.path();
         let found = if path.is_symlink() {
             Entry::Link(fs::read_link(&path)?)
+        } else if fs::metadata(&path)?.dev() == device {
+            continue;
         } else {
             Entry::Mounted(open(&path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
         };

@@ -5,7 +5,9 @@
 //! - times in logs and syslog lines, checked first, become `[TIME+00:00]` (`observe/logs.rs`,
 //!   `observe/datagrams.rs`);
 //! - random parts of temporary names (`observe/watch.rs`) and inode numbers of pipes and
-//!   sockets (`observe/records.rs`).
+//!   sockets (`observe/records.rs`), and the same names where they occur in texts;
+//! - the times that runtimes put into their messages (RFC 3339 in UTC, with a `Z`, which the
+//!   monitor itself never writes) become `[TIME Z]`.
 //!
 //! Paths need no rule: they are the same in every world.
 
@@ -13,17 +15,50 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Replaces known pids in every text.
-pub fn name_pids(value: &mut Value, pids: &BTreeMap<i32, String>) {
+/// Replaces what has a name in every text.
+pub fn apply(value: &mut Value, pids: &BTreeMap<i32, String>) {
     match value {
         Value::String(text) => {
             if let Some(named) = name_in(text, pids) {
                 *text = named;
             }
+            name_console_sockets(text);
+            name_utc_times(text);
         }
-        Value::Array(list) => list.iter_mut().for_each(|inner| name_pids(inner, pids)),
-        Value::Object(map) => map.values_mut().for_each(|inner| name_pids(inner, pids)),
+        Value::Array(list) => list.iter_mut().for_each(|inner| apply(inner, pids)),
+        Value::Object(map) => map.values_mut().for_each(|inner| apply(inner, pids)),
         _ => {}
+    }
+}
+
+/// The random end of `conmon-term.XXXXXX`.
+fn name_console_sockets(text: &mut String) {
+    const NAME: &str = "/conmon-term.";
+    let Some(at) = text.find(NAME) else { return };
+    let start = at + NAME.len();
+    let random = text.get(start..start + 6).map(str::to_string);
+    if random.is_some_and(|r| r.chars().all(|c| c.is_ascii_alphanumeric())) {
+        text.replace_range(start..start + 6, "XXXXXX");
+    }
+}
+
+/// `2024-01-31T23:59:59Z`, with or without a fraction of the second.
+fn name_utc_times(text: &mut String) {
+    let mut from = 0;
+    while let Some(at) = text.get(from..).and_then(|rest| rest.find('T')).map(|at| at + from) {
+        from = at + 1;
+        let Some(start) = at.checked_sub(10) else { continue };
+        let Some(stamp) = text.get(start..start + 19) else { continue };
+        let shape: String =
+            stamp.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+        if shape != "9999-99-99T99:99:99" {
+            continue;
+        }
+        let rest = text.get(start + 19..).unwrap_or_default();
+        let fraction = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        if rest.get(fraction..).is_some_and(|zone| zone.starts_with('Z')) {
+            text.replace_range(start..start + 19 + fraction + 1, "[TIME Z]");
+        }
     }
 }
 
@@ -65,9 +100,22 @@ mod tests {
             "part": "130007 30007x 30008",
             "text": "file 0644 0:0 \"30007\"",
         });
-        name_pids(&mut value, &pids);
+        apply(&mut value, &pids);
         assert_eq!(value["report"], "{\"data\": [PID:container]}\\n");
         assert_eq!(value["part"], "130007 30007x 30008");
         assert_eq!(value["text"], "file 0644 0:0 \"[PID:container]\"");
+    }
+
+    #[test]
+    fn names_console_sockets_and_the_times_of_runtimes() {
+        let mut value = json!([
+            "/tmp/conmon-term.Ab12Cd",
+            "time=\"2024-01-31T23:59:59Z\" 2024-01-31T23:59:59.5Z: x",
+            "2024-01-31T23:59:59.123456789+00:00 stdout F Tx",
+        ]);
+        apply(&mut value, &BTreeMap::new());
+        assert_eq!(value[0], "/tmp/conmon-term.XXXXXX");
+        assert_eq!(value[1], "time=\"[TIME Z]\" [TIME Z]: x");
+        assert_eq!(value[2], "2024-01-31T23:59:59.123456789+00:00 stdout F Tx");
     }
 }

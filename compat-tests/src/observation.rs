@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// Fields that are recorded but not compared unless a scenario names them under `also`.
 pub const INTERNAL: &[&str] =
-    &["monitors.*.look.*.internal", "clients.*.packets", "logs.*.chunks", "hang", "notes"];
+    &["monitors.*.look.*.internal", "clients.*.packets", "logs.**.chunks", "hang", "notes"];
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]

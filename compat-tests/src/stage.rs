@@ -128,6 +128,7 @@ pub fn play() -> Result<()> {
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text)?;
     let request: Request = serde_json::from_str(&text)?;
+    sys::close_inherited_on_exec()?;
     let _reserved = sys::reserve_low_descriptors()?;
     unshare(CloneFlags::CLONE_NEWNS)?;
     private_mounts()?;

@@ -89,6 +89,16 @@ pub fn reserve_low_descriptors() -> io::Result<Vec<OwnedFd>> {
     }
 }
 
+/// Keeps whatever this process was started with from its children.
+pub fn close_inherited_on_exec() -> nix::Result<()> {
+    let last = libc::c_uint::MAX;
+    // SAFETY: marking descriptors close-on-exec frees none of them.
+    let done = unsafe {
+        libc::syscall(libc::SYS_close_range, 3 as libc::c_uint, last, libc::CLOSE_RANGE_CLOEXEC)
+    };
+    Errno::result(done).map(drop)
+}
+
 /// Receives one message with its length before truncation, its sender's pid (when the socket
 /// passes credentials) and the first descriptor that came along.
 pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<Received> {

@@ -125,7 +125,7 @@ impl Driver<'_> {
         self.is_gone(monitor)
     }
 
-    fn container_is(&self, monitor: &str, wanted: ContainerState) -> bool {
+    pub(super) fn container_is(&self, monitor: &str, wanted: ContainerState) -> bool {
         let Some(pid) = self.container_pid(monitor) else { return false };
         let state = process::state(pid);
         match wanted {

@@ -61,7 +61,7 @@ impl Driver<'_> {
             .map(|m| Datagram { from: name_of(m.pid), text: escape(&m.bytes) })
             .collect();
         let mut value = serde_json::to_value(&seen)?;
-        normalize::name_pids(&mut value, &pids);
+        normalize::apply(&mut value, &pids);
         if let Some(hang) = value.get_mut("hang") {
             *hang = Value::from(seen.hang);
         }

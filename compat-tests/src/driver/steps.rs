@@ -21,7 +21,7 @@ use crate::observe::records;
 use crate::observe::streams::Stream;
 use crate::paths;
 use crate::scenario::placeholder::expand;
-use crate::scenario::step::{Fact, Fifo, FileStep, Switch, Target};
+use crate::scenario::step::{ContainerState, Fact, Fifo, FileStep, Switch, Target};
 use crate::scenario::{Caller, RuntimeKind, Step};
 use crate::text::escape;
 use crate::world;
@@ -193,7 +193,13 @@ impl Driver<'_> {
         if let Err(Problem::Deadline) = self.wait_reported(name)? {
             return Ok(Err(Problem::Deadline));
         }
-        self.look_around(if name == "main" { "created" } else { name })?;
+        // A created container waits for its start: only then does everything stand still.
+        let waiting = self.runtime != RuntimeKind::Standin
+            && self.container_is(name, ContainerState::Running)
+            && !self.is_gone(name);
+        if waiting {
+            self.look_around(if name == "main" { "created" } else { name })?;
+        }
         Ok(Ok(()))
     }
 
@@ -331,7 +337,7 @@ impl Driver<'_> {
         let status = self.ended.get(&number).cloned().unwrap_or_default();
         if quiet == Quiet::Never || status != "exited 0" {
             let verb = words.first().cloned().unwrap_or_default();
-            let said = without_times(&escape(&output.bytes()));
+            let said = escape(&output.bytes());
             self.seen.runtime_output.push(format!("{verb}: {status} {said}").trim().to_string());
         }
         Ok(Ok(()))
@@ -388,15 +394,4 @@ fn fill_up(path: &str) -> std::io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Runtimes put the time into what they say.
-fn without_times(text: &str) -> String {
-    let mut out = String::new();
-    for word in text.split_inclusive(' ') {
-        let stamp = word.len() >= 19 && word.as_bytes().get(4) == Some(&b'-') && word.contains(':');
-        let named = word.starts_with("time=\"");
-        out.push_str(if stamp || named { "[TIME] " } else { word });
-    }
-    out
 }

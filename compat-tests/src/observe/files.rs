@@ -61,7 +61,8 @@ fn describe(path: &Path, metadata: &fs::Metadata) -> String {
         "file"
     };
     let mut text = format!("{what} {mode:04o} {owner}");
-    let is_log = path.to_string_lossy().contains("/logs/");
+    let name = path.to_string_lossy();
+    let is_log = name.contains("/logs/") || name.ends_with(".log");
     if kind.is_file() && !is_log {
         if metadata.len() <= SHOWN {
             let content = fs::read(path).unwrap_or_default();
