@@ -123,7 +123,7 @@ pub fn compare(
         }
     });
     bar.finish_and_clear();
-    outcomes.sort_by(|a, b| a.task.key().cmp(&b.task.key()));
+    outcomes.sort_by_key(|outcome| outcome.task.key());
     let stale = suite.stale(&outcomes, complete);
     if output.tap {
         print!("{}", machine::tap(&outcomes, &stale));
