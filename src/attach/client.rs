@@ -8,8 +8,8 @@ use nix::poll::PollFlags;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 
 use super::queue::{LIMIT_BYTES, PacketQueue};
+use super::stdin::{ClientId, ContainerStdin};
 use crate::diagnostics::Diagnostics;
-use crate::stdin::{ClientId, ContainerStdin};
 use crate::stream::{CHUNK_BYTES, Stream};
 use crate::sys::socket::{PACKETS_PER_CALL, Packet, send_packets, waiting_bytes};
 

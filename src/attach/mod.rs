@@ -8,6 +8,7 @@
 mod client;
 mod listener;
 mod queue;
+mod stdin;
 #[cfg(test)]
 mod tests;
 
@@ -21,11 +22,10 @@ use nix::poll::PollFlags;
 
 use self::client::Client;
 use self::listener::{Listener, Name};
+pub(crate) use self::stdin::{AtLastLeave, ClientId, ContainerStdin};
 use crate::config::AttachPlace;
 use crate::diagnostics::Diagnostics;
 use crate::failure::Failure;
-pub(crate) use crate::stdin::ClientId;
-use crate::stdin::ContainerStdin;
 use crate::stream::Stream;
 use crate::sys::socket::accept;
 

@@ -83,9 +83,8 @@ pub(super) fn scan(mut args: impl Iterator<Item = OsString>) -> Result<Lexed, Le
         let next = match element.as_bytes() {
             b"--" => break,
             [b'-', b'-', long @ ..] => line.long(&element, long, &mut args)?,
-            [b'-', letters @ ..] if !letters.is_empty() => {
-                line.cluster(&element, letters, &mut args)?
-            }
+            // A dash alone is a cluster of nothing.
+            [b'-', letters @ ..] => line.cluster(&element, letters, &mut args)?,
             _ => Next::Scan,
         };
         if next == Next::Help {

@@ -13,13 +13,10 @@ use nix::unistd::{ForkResult, Pid};
 
 use super::{Monitor, Phase};
 use crate::exit::{reap_until, run_exit_command, write_exit_files};
-use crate::signals::{Ended, Signals, reap_next};
+use crate::signals::{Ended, reap_next};
 use crate::stream::Stream;
 use crate::sys;
 use crate::sys::poll::PollSet;
-
-/// How long a killed container may take to be gone before its exit is recorded.
-pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long output that still comes after the container's end is taken.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
@@ -207,12 +204,6 @@ impl Monitor<'_> {
             }
         }
     }
-}
-
-/// Waits until `pid` is gone, reaping whatever ends, but not past `end`.
-pub(super) fn wait_for_death(pid: Pid, end: Duration, signals: &Signals) {
-    let left = end.saturating_sub(sys::time::monotonic());
-    reap_until(signals, Some(left), |ended, _| ended == pid);
 }
 
 /// Kills the processes that a runtime left behind without saying which is the container.
