@@ -146,7 +146,10 @@ impl Monitor<'_> {
         let Some(log) = self.log.sync_target() else { return };
         match sys::process::fork() {
             Ok(ForkResult::Child) => {
-                let errno = nix::unistd::fsync(log).err();
+                // Clients must see their end, however slow the disk is: hold nothing but the log.
+                let held = nix::unistd::dup2_stdin(log);
+                sys::fd::close_all_but_stdio();
+                let errno = held.and_then(|()| nix::unistd::fsync(std::io::stdin())).err();
                 sys::process::leave(errno.map_or(0, |errno| errno as i32));
             }
             Ok(ForkResult::Parent { child }) => {
