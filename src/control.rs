@@ -3,6 +3,9 @@
 //!
 //! One line is one message. A line that means nothing costs a warning and only itself.
 
+#[cfg(test)]
+mod tests;
+
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

@@ -123,3 +123,171 @@ fn filter(datagram: &[u8]) -> Vec<u8> {
     let lines = text.split(|byte| matches!(byte, b'\n' | b'\r')).filter(allowed);
     lines.collect::<Vec<_>>().join(&b'\n')
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+    use std::os::unix::net::UnixDatagram;
+
+    use rstest::rstest;
+
+    use super::*;
+    use crate::diagnostics::Level;
+
+    #[rstest]
+    #[case::ready(b"READY=1", b"READY=1")]
+    #[case::newline_at_the_end(b"READY=1\n", b"READY=1")]
+    #[case::carriage_returns(b"READY=1\r\nSTOPPING=1\r", b"READY=1\nSTOPPING=1")]
+    #[case::order_is_kept(b"STATUS=up\nREADY=1\nSTATUS=", b"STATUS=up\nREADY=1\nSTATUS=")]
+    #[case::every_whole_line(
+        b"READY=1\nRELOADING=1\nSTOPPING=1\nWATCHDOG=1\nWATCHDOG=trigger",
+        b"READY=1\nRELOADING=1\nSTOPPING=1\nWATCHDOG=1\nWATCHDOG=trigger"
+    )]
+    #[case::every_prefix(
+        b"STATUS=a b\nERRNO=2\nBUSERROR=x.y\nMONOTONIC_USEC=123",
+        b"STATUS=a b\nERRNO=2\nBUSERROR=x.y\nMONOTONIC_USEC=123"
+    )]
+    #[case::bytes_that_are_no_text(b"STATUS=\xff\xfe", b"STATUS=\xff\xfe")]
+    #[case::what_speaks_for_the_monitor(
+        b"MAINPID=1\nFDSTORE=1\nFDNAME=x\nREADY=1\nWATCHDOG_USEC=5\nEXTEND_TIMEOUT_USEC=9",
+        b"READY=1"
+    )]
+    #[case::nearly(b"READY=12\n READY=1\nREADY=1 \nREADY=\nready=1\nSTATUS\nXSTATUS=1", b"")]
+    #[case::nul_ends_it(b"READY=1\nSTA\0TUS=x\nSTOPPING=1", b"READY=1")]
+    #[case::nul_first(b"\0READY=1", b"")]
+    #[case::empty(b"", b"")]
+    #[case::blank_lines(b"\n\r\n\n", b"")]
+    fn only_known_lines_pass(#[case] datagram: &[u8], #[case] expected: &[u8]) {
+        assert_eq!(filter(datagram), expected);
+    }
+
+    struct World {
+        dir: tempfile::TempDir,
+        proxy: NotifyProxy,
+        container: UnixDatagram,
+    }
+
+    fn quiet() -> Diagnostics {
+        let diagnostics = Diagnostics::new(Level::Error, None);
+        diagnostics.leave_stderr();
+        diagnostics
+    }
+
+    impl World {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::create_dir(dir.path().join("notify")).unwrap();
+            let host_path = dir.path().join("host");
+            let proxy = NotifyProxy::create(dir.path(), &host_path, &quiet()).unwrap();
+            let container = UnixDatagram::unbound().unwrap();
+            container.connect(dir.path().join("notify/notify.sock")).unwrap();
+            Self { dir, proxy, container }
+        }
+
+        fn bind_host(&self) -> UnixDatagram {
+            let host = UnixDatagram::bind(self.dir.path().join("host")).unwrap();
+            host.set_nonblocking(true).unwrap();
+            host
+        }
+
+        fn say(&mut self, datagram: &[u8]) {
+            self.container.send(datagram).unwrap();
+            self.proxy.forward(&quiet());
+        }
+    }
+
+    fn heard(host: &UnixDatagram) -> Option<Vec<u8>> {
+        let mut datagram = vec![0; 100_000];
+        let length = host.recv(&mut datagram).ok()?;
+        datagram.truncate(length);
+        Some(datagram)
+    }
+
+    #[test]
+    fn what_may_pass_arrives_as_one_datagram() {
+        let mut world = World::new();
+        let host = world.bind_host();
+        world.say(b"MAINPID=7\nREADY=1\nSTATUS=up\n");
+        assert_eq!(heard(&host).unwrap(), b"READY=1\nSTATUS=up");
+        world.say(b"MAINPID=7");
+        assert_eq!(heard(&host), None);
+    }
+
+    #[test]
+    fn everybody_in_the_container_may_speak() {
+        let world = World::new();
+        let metadata = world.dir.path().join("notify/notify.sock").symlink_metadata().unwrap();
+        assert!(metadata.file_type().is_socket());
+        assert_eq!(metadata.permissions().mode() & 0o7777, 0o777);
+    }
+
+    /// known-defects E1: the reference closes the socket.
+    #[test]
+    fn an_empty_datagram_ends_nothing() {
+        let mut world = World::new();
+        let host = world.bind_host();
+        world.say(b"");
+        world.say(b"READY=1");
+        assert_eq!(heard(&host).unwrap(), b"READY=1");
+    }
+
+    /// known-defects E2: after one failure the reference forwards nothing any more.
+    #[test]
+    fn an_absent_host_costs_what_is_said_meanwhile() {
+        let mut world = World::new();
+        world.say(b"STATUS=lost");
+        let host = world.bind_host();
+        world.say(b"READY=1");
+        assert_eq!(heard(&host).unwrap(), b"READY=1");
+        assert_eq!(heard(&host), None);
+        assert!(!world.proxy.failing);
+    }
+
+    #[test]
+    fn a_host_that_does_not_read_blocks_nobody() {
+        let mut world = World::new();
+        let host = world.bind_host();
+        while !world.proxy.failing {
+            world.say(b"STATUS=again");
+        }
+        while heard(&host).is_some() {}
+        world.say(b"READY=1");
+        assert_eq!(heard(&host).unwrap(), b"READY=1");
+    }
+
+    #[rstest]
+    #[case::fits(32_768, 32_768)]
+    #[case::too_long(40_000, 32_768)]
+    fn a_datagram_is_cut_at_its_limit(#[case] sent: usize, #[case] expected: usize) {
+        let mut world = World::new();
+        let host = world.bind_host();
+        let mut datagram = b"STATUS=".to_vec();
+        datagram.resize(sent, b'x');
+        world.say(&datagram);
+        assert!(heard(&host).unwrap() == datagram[..expected]);
+    }
+
+    #[test]
+    fn one_turn_forwards_a_bounded_number() {
+        let mut world = World::new();
+        let host = world.bind_host();
+        world.container.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        while world.container.send(b"READY=1").is_ok() {
+            sent += 1;
+        }
+        world.proxy.forward(&quiet());
+        let first_turn = std::iter::from_fn(|| heard(&host)).count();
+        assert_eq!(first_turn, sent.min(DATAGRAMS_PER_TURN));
+    }
+
+    #[test]
+    fn refuses_a_bundle_without_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = NotifyProxy::create(dir.path(), Path::new("/host"), &quiet()).err().unwrap();
+        assert_eq!(
+            refused.sentence(),
+            b"Failed to bind to console-socket No such file or directory"
+        );
+    }
+}

@@ -8,10 +8,14 @@ use nix::poll::PollFlags;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 
 use super::queue::{LIMIT_BYTES, PacketQueue};
+use super::stdin::{ClientId, ContainerStdin};
 use crate::diagnostics::Diagnostics;
-use crate::stdin::{ClientId, ContainerStdin};
 use crate::stream::{CHUNK_BYTES, Stream};
-use crate::sys::socket::{PACKETS_PER_CALL, Packet, send_packets, unread_by_peer, waiting_bytes};
+use crate::sys::socket::{PACKETS_PER_CALL, Packet, send_packets, waiting_bytes};
+
+/// How long a queue keeps its memory after it has been emptied: a client that is slower than
+/// the container fills it again and again.
+const MEMORY_KEPT: Duration = Duration::from_secs(1);
 
 /// A connected client. It is finished when nothing more can pass in either direction.
 pub(super) struct Client {
@@ -25,15 +29,10 @@ pub(super) struct Client {
     /// only when its input can be read on.
     hung_up: bool,
     queue: PacketQueue,
-    stall: Option<Stall>,
-}
-
-/// Since when a client with a queue has taken nothing.
-struct Stall {
-    since: Duration,
-    /// What it had not read by then. It may be reading although poll does not show that:
-    /// a Unix socket counts as writable only when three quarters of its buffer are free.
-    unread: usize,
+    /// Since when something is queued and the client has taken nothing.
+    stalled_since: Option<Duration>,
+    /// When queued packets last left.
+    flushed_at: Duration,
 }
 
 impl Client {
@@ -45,7 +44,8 @@ impl Client {
             receives: true,
             hung_up: false,
             queue: PacketQueue::default(),
-            stall: None,
+            stalled_since: None,
+            flushed_at: Duration::ZERO,
         }
     }
 
@@ -114,7 +114,9 @@ impl Client {
             }
         }
         for chunk in rest.chunks(CHUNK_BYTES) {
-            self.queue.push([tag, chunk]);
+            if self.queue.push([tag, chunk]).is_err() {
+                return self.give_up_output(diagnostics);
+            }
         }
         self.watch_stall(false, now);
     }
@@ -122,7 +124,10 @@ impl Client {
     /// Sends what is queued, as far as the client takes it.
     pub(super) fn flush(&mut self, now: Duration, diagnostics: &Diagnostics) {
         match self.queue.send(self.socket.as_fd()) {
-            Ok(sent) => self.watch_stall(sent > 0, now),
+            Ok(sent) => {
+                self.watch_stall(sent > 0, now);
+                self.flushed_at = now;
+            }
             Err(errno) if is_transient(errno) => self.watch_stall(false, now),
             Err(_) => self.give_up_output(diagnostics),
         }
@@ -130,25 +135,29 @@ impl Client {
 
     /// When the client will have taken nothing for `timeout`, if something waits for it.
     pub(super) fn stalls_at(&self, timeout: Duration) -> Option<Duration> {
-        self.stall.as_ref().map(|stall| stall.since.saturating_add(timeout))
+        self.stalled_since.map(|since| since.saturating_add(timeout))
+    }
+
+    /// When the empty queue's memory is to be given back, if it still has any.
+    pub(super) fn releases_at(&self) -> Option<Duration> {
+        let at = self.flushed_at.saturating_add(MEMORY_KEPT);
+        self.queue.holds_spare_memory().then_some(at)
+    }
+
+    pub(super) fn release_memory(&mut self) {
+        self.queue.release_memory();
     }
 
     /// Begins a stall anew, so that the client gets the whole of a new timeout.
     pub(super) fn restart_stall(&mut self, now: Duration) {
-        if let Some(stall) = &mut self.stall {
-            stall.since = now;
-        }
+        self.stalled_since = self.stalled_since.map(|_| now);
     }
 
     fn watch_stall(&mut self, progressed: bool, now: Duration) {
         if self.queue.is_empty() {
-            self.stall = None;
-            return;
-        }
-        let unread = unread_by_peer(self.fd()).unwrap_or_default();
-        match &self.stall {
-            Some(stall) if !progressed && unread >= stall.unread => {}
-            _ => self.stall = Some(Stall { since: now, unread }),
+            self.stalled_since = None;
+        } else if progressed || self.stalled_since.is_none() {
+            self.stalled_since = Some(now);
         }
     }
 
@@ -178,7 +187,7 @@ impl Client {
     fn drop_output(&mut self) {
         self.receives = false;
         self.queue = PacketQueue::default();
-        self.stall = None;
+        self.stalled_since = None;
     }
 
     /// Passes at most one packet on to the container; returns whether the client has now
@@ -191,7 +200,6 @@ impl Client {
             Err(Errno::EAGAIN) if !self.hung_up => {}
             // The client closed its end with output unread: that is said once, ahead of what
             // it sent.
-            Err(Errno::ECONNRESET) if !self.hung_up => self.hang_up(),
             Err(Errno::ECONNRESET) => {}
             Err(_) => self.sends = false,
         }

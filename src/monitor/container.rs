@@ -115,6 +115,17 @@ impl ContainerProcess {
             let _ = self.signal(Signal::SIGKILL);
         }
     }
+
+    /// Waits until the process has ended, but only so long.
+    pub(crate) fn wait_for_death(&self, patience: Duration) {
+        match &self.watch {
+            Watch::Descriptor { pidfd, .. } => {
+                sys::poll::wait_for(pidfd.as_fd(), PollFlags::POLLIN, patience);
+            }
+            // Nothing tells: the whole of it.
+            Watch::Probe { .. } => std::thread::sleep(patience),
+        }
+    }
 }
 
 fn has_ended(pidfd: BorrowedFd<'_>) -> bool {

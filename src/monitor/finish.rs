@@ -13,13 +13,10 @@ use nix::unistd::{ForkResult, Pid};
 
 use super::{Monitor, Phase};
 use crate::exit::{reap_until, run_exit_command, write_exit_files};
-use crate::signals::{Ended, Signals, reap_next};
+use crate::signals::{Ended, reap_next};
 use crate::stream::Stream;
 use crate::sys;
 use crate::sys::poll::PollSet;
-
-/// How long a killed container may take to be gone before its exit is recorded.
-pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long output that still comes after the container's end is taken.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
@@ -149,7 +146,10 @@ impl Monitor<'_> {
         let Some(log) = self.log.sync_target() else { return };
         match sys::process::fork() {
             Ok(ForkResult::Child) => {
-                let errno = nix::unistd::fsync(log).err();
+                // Clients must see their end, however slow the disk is: hold nothing but the log.
+                let held = nix::unistd::dup2_stdin(log);
+                sys::fd::close_all_but_stdio();
+                let errno = held.and_then(|()| nix::unistd::fsync(std::io::stdin())).err();
                 sys::process::leave(errno.map_or(0, |errno| errno as i32));
             }
             Ok(ForkResult::Parent { child }) => {
@@ -198,21 +198,19 @@ impl Monitor<'_> {
             for (id, fd, events) in attach.clients(&self.stdin) {
                 poll.add(fd, events, id);
             }
-            if poll.wait(Some(end - now)).is_err() {
+            // A client that takes nothing any more is given up earlier.
+            let until = attach.deadline().map_or(end, |deadline| deadline.min(end));
+            if poll.wait(Some(until.saturating_sub(now))).is_err() {
                 return;
             }
             poll.ready_into(&mut ready);
+            let now = sys::time::monotonic();
             for (id, events) in ready.drain(..) {
                 attach.on_client(id, events, &mut self.stdin, now, self.diag);
             }
+            attach.on_deadline(now, self.diag);
         }
     }
-}
-
-/// Waits until `pid` is gone, reaping whatever ends, but not past `end`.
-pub(super) fn wait_for_death(pid: Pid, end: Duration, signals: &Signals) {
-    let left = end.saturating_sub(sys::time::monotonic());
-    reap_until(signals, Some(left), |ended, _| ended == pid);
 }
 
 /// Kills the processes that a runtime left behind without saying which is the container.

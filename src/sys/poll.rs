@@ -71,7 +71,7 @@ pub(crate) fn wait_for(fd: BorrowedFd<'_>, events: PollFlags, timeout: Duration)
     let mut set = PollSet::new();
     set.add(fd, events, ());
     let mut ready = Vec::new();
-    let end = super::time::monotonic() + timeout;
+    let end = super::time::monotonic().saturating_add(timeout);
     loop {
         let left = end.saturating_sub(super::time::monotonic());
         if set.wait(Some(left)).is_err() {
@@ -84,5 +84,25 @@ pub(crate) fn wait_for(fd: BorrowedFd<'_>, events: PollFlags, timeout: Duration)
         if left.is_zero() {
             return false;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn waits_for_ever_when_that_is_asked() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        nix::unistd::write(&writer, b"x").unwrap();
+        assert!(wait_for(reader.as_fd(), PollFlags::POLLIN, Duration::MAX));
+    }
+
+    #[test]
+    fn gives_up_when_the_time_is_over() {
+        let (reader, _writer) = nix::unistd::pipe().unwrap();
+        assert!(!wait_for(reader.as_fd(), PollFlags::POLLIN, Duration::from_millis(1)));
     }
 }

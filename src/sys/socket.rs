@@ -52,20 +52,10 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(accepted) })
 }
 
-/// How much of what was sent on a Unix socket its peer has not read yet, in the kernel's
-/// accounting; only comparable with itself. See unix(7), SIOCOUTQ.
-pub(crate) fn unread_by_peer(socket: BorrowedFd<'_>) -> nix::Result<usize> {
-    query(socket, libc::TIOCOUTQ)
-}
-
 /// How many bytes wait to be received, over all packets. See unix(7), SIOCINQ.
 pub(crate) fn waiting_bytes(socket: BorrowedFd<'_>) -> nix::Result<usize> {
-    query(socket, libc::FIONREAD)
-}
-
-fn query(socket: BorrowedFd<'_>, request: libc::Ioctl) -> nix::Result<usize> {
     let mut bytes: libc::c_int = 0;
-    // SAFETY: both requests store one int through the pointer, which is valid for it.
-    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), request, &raw mut bytes) })?;
+    // SAFETY: the request stores one int through the pointer, which is valid for it.
+    Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
     Ok(usize::try_from(bytes).unwrap_or_default())
 }

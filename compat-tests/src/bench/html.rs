@@ -23,10 +23,10 @@ pub fn page(facts: &Facts, tables: &[Table]) -> String {
         escape(&facts.text()).replace('\n', "<br>\n")
     );
     for table in tables {
-        let _ = write!(page, "<h2>{}</h2>\n", escape(&table.case));
+        let _ = writeln!(page, "<h2>{}</h2>", escape(&table.case));
         match &table.skipped {
             Some(reason) => {
-                let _ = write!(page, "<p>skipped: {}</p>\n", escape(reason));
+                let _ = writeln!(page, "<p>skipped: {}</p>", escape(reason));
             }
             None => rows(&mut page, table),
         }
@@ -46,11 +46,11 @@ fn rows(page: &mut String, table: &Table) {
             let share = if most > 0.0 { 100.0 * summary.median.max(0.0) / most } else { 0.0 };
             let class = if column == 0 { "bar reference" } else { "bar" };
             let ratio = row.ratio(column).map_or_else(String::new, figure);
-            let _ = write!(
+            let _ = writeln!(
                 page,
                 "<tr><td>{} <small>{}</small></td><td>{}</td><td class=\"figure\">{}</td>\
                  <td class=\"figure\">{ratio}</td>\
-                 <td><span class=\"{class}\" style=\"width:{share:.0}px\"></span></td></tr>\n",
+                 <td><span class=\"{class}\" style=\"width:{share:.0}px\"></span></td></tr>",
                 escape(row.measure),
                 escape(row.unit.name()),
                 escape(label),

@@ -64,6 +64,20 @@ pub fn alive(pid: i32) -> bool {
     stat(pid).is_some_and(|fields| fields[0] != "Z" && fields[0] != "X")
 }
 
+/// Waits until `pid` sleeps and goes on sleeping.
+#[track_caller]
+pub fn await_settled(pid: i32) {
+    let switches = || {
+        let sleeping = stat(pid).is_some_and(|fields| fields[0] == "S");
+        sleeping.then(|| status(pid, "voluntary_ctxt_switches"))
+    };
+    await_fact("a sleeping process", || {
+        let before = switches()?;
+        std::thread::sleep(Duration::from_millis(50));
+        (switches()? == before).then_some(())
+    });
+}
+
 /// Processor time used so far.
 pub fn cpu_time(pid: i32) -> Duration {
     let fields = stat(pid).unwrap_or_default();

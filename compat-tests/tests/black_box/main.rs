@@ -14,11 +14,19 @@
     reason = "all of this crate is test code"
 )]
 
+mod console;
 mod create;
+mod exec;
+mod exit;
+mod exit_command;
 mod facts;
 mod peer;
+mod reports;
 mod running;
 mod runtime;
+mod signals;
+mod stalls;
 mod subject;
 mod sys;
+mod timeout;
 mod world;

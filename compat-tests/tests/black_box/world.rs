@@ -126,7 +126,22 @@ impl World {
     pub fn log(&self) -> Vec<String> {
         let bytes = fs::read(self.path("log")).unwrap_or_default();
         let text = String::from_utf8(bytes).unwrap();
-        text.lines().map(|line| line.split_once(' ').unwrap_or_default().1.to_owned()).collect()
+        // Not lines(): that takes away a terminal's carriage returns.
+        let lines = text.split_terminator('\n');
+        lines.map(|line| line.split_once(' ').unwrap_or_default().1.to_owned()).collect()
+    }
+
+    /// What one stream wrote, put together again from the log.
+    pub fn output(&self, stream: &str) -> String {
+        let mut all = String::new();
+        for line in self.log() {
+            match line.strip_prefix(stream).and_then(|rest| rest.split_at_checked(3)) {
+                Some((" F ", text)) => all.extend([text, "\n"]),
+                Some((" P ", text)) => all.push_str(text),
+                _ => {}
+            }
+        }
+        all
     }
 
     /// A monitor for create, with the options Podman gives.

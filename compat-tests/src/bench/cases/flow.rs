@@ -4,6 +4,9 @@ use std::fs::File;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+
 use crate::bench::attach::{Client, Reader};
 use crate::bench::cases::Case;
 use crate::bench::journal::Journal;
@@ -118,7 +121,7 @@ fn cat(lab: &Lab, flow: Flow) -> Result<Vec<Reading>, Problem> {
     let directory = if flow.log == LogTo::Disk { &lab.disk } else { &lab.tmpfs };
     let path = directory.join("cat");
     let file = File::create(&path).map_err(Problem::io(path.display()))?;
-    let (reader, writer) = std::io::pipe().map_err(Problem::io("a pipe"))?;
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(Problem::io("a pipe"))?;
     let cat = Command::new("cat").stdin(reader).stdout(file).spawn();
     let mut cat = cat.map_err(Problem::io("cat"))?;
     let pid = i32::try_from(cat.id()).map_err(Problem::io("cat"))?;

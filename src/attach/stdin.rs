@@ -101,7 +101,7 @@ impl ContainerStdin {
     pub(crate) fn set_console(&mut self, console: Rc<OwnedFd>, diagnostics: &Diagnostics) {
         set_nonblocking(console.as_fd());
         self.sink = Sink::Console(console);
-        self.on_ready(diagnostics);
+        self.write_pending(diagnostics);
     }
 
     /// What to poll; nothing unless input is pending, so a reader that has gone wakes nobody.
@@ -129,12 +129,24 @@ impl ContainerStdin {
         self.pending_bytes += packet.len();
         self.pending.push_back(Pending { client, packet, written: 0 });
         if first {
-            self.on_ready(diagnostics);
+            self.write_pending(diagnostics);
         }
     }
 
-    /// Writes pending input until the container takes no more.
-    pub(crate) fn on_ready(&mut self, diagnostics: &Diagnostics) {
+    /// Handles what poll reported: pending input is written until the container takes no more.
+    ///
+    /// A terminal that nobody holds open hangs up for as long as that lasts; what it does not
+    /// take then is dropped, for there is no telling when it will.
+    pub(crate) fn on_ready(&mut self, events: PollFlags, diagnostics: &Diagnostics) {
+        self.write_pending(diagnostics);
+        if events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL)
+            && !self.pending.is_empty()
+        {
+            self.fail(Errno::EIO, diagnostics);
+        }
+    }
+
+    fn write_pending(&mut self, diagnostics: &Diagnostics) {
         while let (Some(fd), Some(next)) = (self.sink.writable(), self.pending.front_mut()) {
             match write(fd, next.packet.get(next.written..).unwrap_or_default()) {
                 Ok(0) | Err(Errno::EAGAIN) => return,
@@ -206,5 +218,144 @@ fn set_nonblocking(fd: BorrowedFd<'_>) {
     if let Ok(flags) = fcntl(fd, FcntlArg::F_GETFL) {
         let flags = OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK;
         let _ = fcntl(fd, FcntlArg::F_SETFL(flags));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::poll::{PollFd, PollTimeout, poll};
+    use nix::pty::openpty;
+    use nix::unistd::{pipe2, read};
+
+    use super::*;
+    use crate::diagnostics::Level;
+
+    fn quiet() -> Diagnostics {
+        let diagnostics = Diagnostics::new(Level::Error, None);
+        diagnostics.leave_stderr();
+        diagnostics
+    }
+
+    fn pipe(at_last_leave: AtLastLeave) -> (OwnedFd, ContainerStdin) {
+        let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        set_nonblocking(read_end.as_fd());
+        (read_end, ContainerStdin::pipe(write_end, at_last_leave))
+    }
+
+    /// What can be read now; `None` when one would have to wait.
+    fn input(fd: &OwnedFd) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; 100_000];
+        let count = read(fd, &mut bytes).ok()?;
+        bytes.truncate(count);
+        Some(bytes)
+    }
+
+    #[test]
+    fn what_does_not_fit_is_written_when_there_is_room() {
+        let (reader, mut stdin) = pipe(AtLastLeave::Close);
+        let packet: Vec<u8> = (0..200_000_u32).map(|n| n as u8).collect();
+        stdin.push(ClientId(1), packet.clone(), &quiet());
+        assert!(!stdin.takes_from(ClientId(1)));
+        assert!(stdin.takes_from(ClientId(2)));
+        let mut received = Vec::new();
+        while let Some((_, events)) = stdin.poll() {
+            assert_eq!(events, PollFlags::POLLOUT);
+            received.extend(input(&reader).unwrap());
+            stdin.on_ready(PollFlags::POLLOUT, &quiet());
+        }
+        received.extend(input(&reader).unwrap());
+        assert!(received == packet);
+        assert!(stdin.takes_from(ClientId(1)));
+    }
+
+    #[test]
+    fn pending_input_is_written_before_the_input_ends() {
+        let (reader, mut stdin) = pipe(AtLastLeave::Close);
+        stdin.push(ClientId(1), vec![b'x'; 100_000], &quiet());
+        stdin.client_left(0, &quiet());
+        // A client that comes now is too late.
+        assert!(stdin.takes_from(ClientId(2)));
+        stdin.push(ClientId(2), b"late".to_vec(), &quiet());
+        let mut received = 0;
+        while stdin.poll().is_some() {
+            received += input(&reader).unwrap().len();
+            stdin.on_ready(PollFlags::POLLOUT, &quiet());
+        }
+        received += input(&reader).unwrap().len();
+        assert_eq!(received, 100_000);
+        assert_eq!(input(&reader).unwrap(), b"");
+    }
+
+    #[test]
+    fn clients_that_send_once_and_leave_do_not_add_up() {
+        let (_reader, mut stdin) = pipe(AtLastLeave::Keep);
+        let mut taken = 0;
+        for id in (0..1000).map(ClientId) {
+            if !stdin.takes_from(id) {
+                break;
+            }
+            stdin.push(id, vec![b'x'; 32_768], &quiet());
+            stdin.client_left(0, &quiet());
+            taken += 1;
+        }
+        assert!(taken < 20, "{taken}");
+    }
+
+    #[test]
+    fn a_reader_that_went_away_costs_the_pending_input_only() {
+        let (reader, mut stdin) = pipe(AtLastLeave::Keep);
+        stdin.push(ClientId(1), vec![b'x'; 100_000], &quiet());
+        drop(reader);
+        stdin.on_ready(PollFlags::POLLOUT, &quiet());
+        assert!(stdin.poll().is_none());
+        assert!(stdin.takes_from(ClientId(1)));
+    }
+
+    #[test]
+    fn input_waits_for_the_terminal() {
+        let mut stdin = ContainerStdin::awaiting_console(AtLastLeave::Close);
+        stdin.push(ClientId(1), b"early\n".to_vec(), &quiet());
+        stdin.push(ClientId(2), b"bird\n".to_vec(), &quiet());
+        assert!(stdin.poll().is_none());
+        assert!(!stdin.takes_from(ClientId(1)));
+        stdin.client_left(0, &quiet());
+        let terminal = openpty(None, None).unwrap();
+        stdin.set_console(Rc::new(terminal.master), &quiet());
+        assert_eq!(input(&terminal.slave).unwrap(), b"early\n");
+        assert_eq!(input(&terminal.slave).unwrap(), b"bird\n");
+        assert!(stdin.takes_from(ClientId(1)));
+    }
+
+    /// known-defects D2: in the reference nobody can type any more.
+    #[test]
+    fn a_terminal_stays_usable_when_its_clients_leave() {
+        let mut stdin = ContainerStdin::awaiting_console(AtLastLeave::Close);
+        let terminal = openpty(None, None).unwrap();
+        stdin.set_console(Rc::new(terminal.master), &quiet());
+        stdin.client_left(0, &quiet());
+        stdin.push(ClientId(2), b"again\n".to_vec(), &quiet());
+        assert_eq!(input(&terminal.slave).unwrap(), b"again\n");
+    }
+
+    #[test]
+    fn a_terminal_that_nobody_holds_open_keeps_what_it_can_and_wakes_nobody() {
+        let mut stdin = ContainerStdin::awaiting_console(AtLastLeave::Keep);
+        let terminal = openpty(None, None).unwrap();
+        let name = nix::unistd::ttyname(&terminal.slave).unwrap();
+        stdin.set_console(Rc::new(terminal.master), &quiet());
+        drop(terminal.slave);
+        stdin.push(ClientId(1), b"typed ahead\n".to_vec(), &quiet());
+        stdin.push(ClientId(1), vec![b'x'; 100_000], &quiet());
+        let events = stdin.poll().map(|(fd, events)| {
+            let mut polled = [PollFd::new(fd, events)];
+            assert_eq!(poll(&mut polled, PollTimeout::ZERO), Ok(1));
+            polled[0].revents().unwrap()
+        });
+        stdin.on_ready(events.unwrap(), &quiet());
+        assert!(stdin.poll().is_none());
+        assert!(stdin.takes_from(ClientId(1)));
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let reopened = nix::fcntl::open(&name, flags, nix::sys::stat::Mode::empty()).unwrap();
+        assert_eq!(input(&reopened).unwrap(), b"typed ahead\n");
     }
 }
