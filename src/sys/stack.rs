@@ -21,5 +21,7 @@ pub(crate) fn release_unused() {
     let start = end - DEEPEST_BYTES;
     // SAFETY: the range lies in the main thread's stack, below every frame in use, or in the
     // gap that the kernel keeps free under it. It refuses that part (ENOMEM) but does the rest.
-    unsafe { libc::madvise(ptr::without_provenance_mut(start), DEEPEST_BYTES, libc::MADV_DONTNEED) };
+    unsafe {
+        libc::madvise(ptr::without_provenance_mut(start), DEEPEST_BYTES, libc::MADV_DONTNEED)
+    };
 }
