@@ -252,6 +252,14 @@ impl<'w> Monitor<'w> {
         self
     }
 
+    /// Takes an option without value away.
+    #[track_caller]
+    pub fn without_flag(mut self, flag: &str) -> Self {
+        let at = self.arguments.iter().position(|word| word == flag).expect(flag);
+        self.arguments.remove(at);
+        self
+    }
+
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
         self
