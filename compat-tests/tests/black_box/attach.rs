@@ -281,5 +281,5 @@ fn a_talkative_client_without_stdin_is_read(#[case] subject: Subject, #[case] ex
     assert_eq!(done.is_some(), expected);
     // Ends the thread that still sends.
     crate::sys::kill(monitor.pid(), libc::SIGKILL).unwrap();
-    let _ = await_fact("the sender's end", || sent.is_finished().then_some(()));
+    await_fact("the sender's end", || sent.is_finished().then_some(()));
 }
