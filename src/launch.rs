@@ -12,7 +12,7 @@ use nix::sys::prctl;
 use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, dup2_stderr, dup2_stdin, dup2_stdout, read, setsid};
 
-use crate::exit::write_atomically;
+use crate::atomic_file::write_atomically;
 use crate::failure::{Failure, concat};
 use crate::sys;
 

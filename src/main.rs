@@ -1,11 +1,11 @@
 //! conmon: monitors one OCI container from its creation to the record of its exit.
 #![deny(unsafe_code)]
 
+mod atomic_file;
 mod attach;
 mod cgroup;
 mod cli;
 mod config;
-mod console;
 mod control;
 mod diagnostics;
 mod exit;
@@ -16,10 +16,9 @@ mod log;
 mod monitor;
 mod notify;
 mod oom_score;
-mod output;
 mod runtime;
 mod signals;
-mod stdin;
+mod stdio;
 mod stream;
 mod sync_pipe;
 #[allow(unsafe_code)]

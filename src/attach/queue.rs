@@ -1,105 +1,153 @@
 //! What one attach client has not taken yet: packets that stay packets.
 
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::os::fd::BorrowedFd;
 
-use crate::stream::CHUNK_BYTES;
+use crate::sys::pages::Pages;
 use crate::sys::socket::{PACKETS_PER_CALL, Packet, send_packets};
 
 /// A client whose queue holds this much holds back the container's output.
 pub(super) const LIMIT_BYTES: usize = 256 * 1024;
 
-/// Bytes before each packet in the queue: its length, little-endian.
+/// The size of a segment, less than which no packet is.
+const SEGMENT_BYTES: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
+
+/// Bytes before each packet in its segment: the packet's length, little-endian.
 const PREFIX_BYTES: usize = 2;
 
-/// Allocated at once: the limit plus what one more round of output can add. A block of this
-/// size is mapped on its own, so what is not used costs nothing and all of it is given back.
-const CAPACITY_BYTES: usize = LIMIT_BYTES + PACKETS_PER_CALL * (PREFIX_BYTES + 1 + CHUNK_BYTES);
-
-/// Packets in order, with no memory of its own while it is empty.
+/// Packets in order. Its memory is mapped for it alone, so that all of it can go back to the
+/// system when the queue has not been used for a while: a heap would keep it.
 #[derive(Default)]
 pub(super) struct PacketQueue {
-    /// Each packet as its length and its bytes.
-    ring: VecDeque<u8>,
+    segments: VecDeque<Segment>,
+    bytes: usize,
+    /// Segments that have been sent, to be filled again.
+    spare: Vec<Segment>,
+}
+
+/// Whole packets, each after its length.
+struct Segment {
+    pages: Pages,
+    /// What has been sent of it.
+    start: usize,
+    /// What has been written into it.
+    end: usize,
 }
 
 impl PacketQueue {
     pub(super) fn is_empty(&self) -> bool {
-        self.ring.is_empty()
+        self.bytes == 0
     }
 
     pub(super) fn len_bytes(&self) -> usize {
-        self.ring.len()
+        self.bytes
     }
 
-    /// Adds one packet of at most 65535 bytes, given in two pieces.
-    pub(super) fn push(&mut self, packet: Packet<'_>) {
-        if self.ring.capacity() == 0 {
-            self.ring.reserve_exact(CAPACITY_BYTES);
-        }
-        let length = packet.iter().map(|piece| piece.len()).sum::<usize>();
-        let Ok(length) = u16::try_from(length) else { return };
-        self.ring.extend(length.to_le_bytes());
-        for piece in packet {
-            self.ring.extend(piece);
-        }
+    /// Adds one packet, given in two pieces and smaller than a segment.
+    ///
+    /// # Errors
+    ///
+    /// What the system says when there is no memory; the packet is not queued.
+    pub(super) fn push(&mut self, packet: Packet<'_>) -> nix::Result<()> {
+        let appended = self.segments.back_mut().and_then(|segment| segment.append(packet));
+        let added = match appended {
+            Some(added) => added,
+            None => {
+                let mut segment = match self.spare.pop() {
+                    Some(segment) => segment,
+                    None => Segment { pages: Pages::new(SEGMENT_BYTES)?, start: 0, end: 0 },
+                };
+                let added = segment.append(packet).ok_or(nix::errno::Errno::EMSGSIZE)?;
+                self.segments.push_back(segment);
+                added
+            }
+        };
+        self.bytes += added;
+        Ok(())
     }
 
     /// Sends packets until the queue is empty or the socket takes no more; returns how many
     /// left. An error after some have left shows in the next call.
     pub(super) fn send(&mut self, socket: BorrowedFd<'_>) -> nix::Result<usize> {
         let mut total = 0;
-        while !self.ring.is_empty() {
-            let (packets, count) = self.front();
-            let offered = packets.get(..count).unwrap_or_default();
-            let sent = match send_packets(socket, offered) {
-                Ok(sent) => sent,
+        while let Some(segment) = self.segments.front_mut() {
+            match segment.send(socket) {
+                Ok(Sent { packets, bytes, all }) => {
+                    total += packets;
+                    self.bytes = self.bytes.saturating_sub(bytes);
+                    if segment.start == segment.end {
+                        (segment.start, segment.end) = (0, 0);
+                        self.spare.extend(self.segments.pop_front());
+                    }
+                    if !all {
+                        return Ok(total);
+                    }
+                }
                 Err(_) if total > 0 => return Ok(total),
                 Err(errno) => return Err(errno),
-            };
-            let length =
-                |packet: &Packet<'_>| packet.iter().map(|piece| piece.len()).sum::<usize>();
-            let left: usize =
-                offered.iter().take(sent).map(|packet| PREFIX_BYTES + length(packet)).sum();
-            let all = sent == count;
-            self.ring.drain(..left);
-            total += sent;
-            if !all {
-                return Ok(total);
             }
         }
-        self.ring = VecDeque::new();
         Ok(total)
     }
 
-    /// The first packets, as many as one call can send.
-    fn front(&self) -> ([Packet<'_>; PACKETS_PER_CALL], usize) {
-        let mut packets: [Packet<'_>; PACKETS_PER_CALL] = [[&[], &[]]; PACKETS_PER_CALL];
-        let mut at = 0;
-        let mut count = 0;
-        for packet in &mut packets {
-            let (Some(low), Some(high)) = (self.ring.get(at), self.ring.get(at + 1)) else {
-                break;
-            };
-            let length = usize::from(u16::from_le_bytes([*low, *high]));
-            at += PREFIX_BYTES;
-            *packet = self.slices(at, at + length);
-            at += length;
-            count += 1;
-        }
-        (packets, count)
+    /// Whether it is empty but still has memory.
+    pub(super) fn holds_spare_memory(&self) -> bool {
+        self.is_empty() && !self.spare.is_empty()
     }
 
-    /// The bytes from `start` to `end`, which may lie on both sides of the ring's seam.
-    fn slices(&self, start: usize, end: usize) -> Packet<'_> {
-        let (head, tail) = self.ring.as_slices();
-        let within = |slice: &'_ [u8], offset: usize| {
-            let from = start.saturating_sub(offset).min(slice.len());
-            let to = end.saturating_sub(offset).min(slice.len());
-            from..to
-        };
-        let in_head = within(head, 0);
-        let in_tail = within(tail, head.len());
-        [head.get(in_head).unwrap_or_default(), tail.get(in_tail).unwrap_or_default()]
+    /// Gives back all memory that holds no packet.
+    pub(super) fn release_memory(&mut self) {
+        self.spare = Vec::new();
+        self.segments.shrink_to_fit();
     }
+}
+
+/// What one call sent.
+struct Sent {
+    packets: usize,
+    bytes: usize,
+    /// Everything that was offered.
+    all: bool,
+}
+
+impl Segment {
+    /// Adds a packet behind the others if there is room for it; returns what it took.
+    fn append(&mut self, packet: Packet<'_>) -> Option<usize> {
+        let length: usize = packet.iter().map(|piece| piece.len()).sum();
+        let prefix = u16::try_from(length).ok()?.to_le_bytes();
+        let mut room = self.pages.get_mut(self.end..self.end + PREFIX_BYTES + length)?;
+        for piece in [&prefix[..], packet[0], packet[1]] {
+            let (place, rest) = room.split_at_mut_checked(piece.len())?;
+            place.copy_from_slice(piece);
+            room = rest;
+        }
+        self.end += PREFIX_BYTES + length;
+        Some(PREFIX_BYTES + length)
+    }
+
+    /// Sends the first packets, as many as one call can.
+    fn send(&mut self, socket: BorrowedFd<'_>) -> nix::Result<Sent> {
+        let mut packets: [Packet<'_>; PACKETS_PER_CALL] = [[&[], &[]]; PACKETS_PER_CALL];
+        let mut rest = self.pages.get(self.start..self.end).unwrap_or_default();
+        let mut count = 0;
+        for place in &mut packets {
+            let Some((packet, after)) = first_packet(rest) else { break };
+            *place = [packet, &[]];
+            rest = after;
+            count += 1;
+        }
+        let offered = packets.get(..count).unwrap_or_default();
+        let sent = send_packets(socket, offered)?;
+        let left = offered.iter().take(sent);
+        let bytes = left.map(|packet| PREFIX_BYTES + packet[0].len()).sum();
+        self.start += bytes;
+        Ok(Sent { packets: sent, bytes, all: sent == count })
+    }
+}
+
+/// Parts a segment's content after its first packet.
+fn first_packet(content: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (prefix, rest) = content.split_first_chunk::<PREFIX_BYTES>()?;
+    rest.split_at_checked(usize::from(u16::from_le_bytes(*prefix)))
 }

@@ -150,7 +150,6 @@ fn send_sealed(socket: BorrowedFd<'_>, entry: &[IoSlice<'_>; PIECES]) -> nix::Re
     let file = memfd_create("journal-entry", flags)?;
     let mut entry = *entry;
     let mut rest = entry.as_mut_slice();
-    IoSlice::advance_slices(&mut rest, 0);
     while !rest.is_empty() {
         match writev(&file, rest) {
             Ok(written) => IoSlice::advance_slices(&mut rest, written),
@@ -158,7 +157,11 @@ fn send_sealed(socket: BorrowedFd<'_>, entry: &[IoSlice<'_>; PIECES]) -> nix::Re
             Err(errno) => return Err(errno),
         }
     }
-    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
+    let seals = SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_WRITE
+        | SealFlag::F_SEAL_SEAL;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
     let fds = [file.as_raw_fd()];
     let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
     let rights = [ControlMessage::ScmRights(&fds)];

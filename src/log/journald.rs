@@ -54,8 +54,15 @@ pub(crate) struct Journald {
     fields: Fields,
     /// Unfinished lines, of stdout and stderr; each shorter than a chunk.
     pending: [Vec<u8>; 2],
-    /// Chunks, or rests of chunks, that the journal has not taken yet.
-    backlog: VecDeque<(Stream, Vec<u8>)>,
+    /// What the journal has not taken yet.
+    backlog: VecDeque<Waiting>,
+}
+
+/// A chunk of which the first `done` bytes have been dealt with.
+struct Waiting {
+    stream: Stream,
+    chunk: Vec<u8>,
+    done: usize,
 }
 
 impl Journald {
@@ -72,9 +79,9 @@ impl Journald {
     /// Logs what one read returned, chunk by chunk.
     pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8], diag: &Diagnostics) {
         for chunk in bytes.chunks(CHUNK_BYTES) {
-            let done = if self.is_blocked() { 0 } else { self.send_chunk(stream, chunk, diag) };
-            if let Some(rest) = chunk.get(done..).filter(|rest| !rest.is_empty()) {
-                self.backlog.push_back((stream, rest.to_vec()));
+            let done = if self.is_blocked() { 0 } else { self.send_chunk(stream, chunk, 0, diag) };
+            if done < chunk.len() {
+                self.backlog.push_back(Waiting { stream, chunk: chunk.to_vec(), done });
             }
         }
     }
@@ -91,10 +98,11 @@ impl Journald {
 
     /// Sends on after [`Self::is_blocked`].
     pub(crate) fn resume(&mut self, diag: &Diagnostics) {
-        while let Some((stream, chunk)) = self.backlog.pop_front() {
-            let done = self.send_chunk(stream, &chunk, diag);
-            if let Some(rest) = chunk.get(done..).filter(|rest| !rest.is_empty()) {
-                self.backlog.push_front((stream, rest.to_vec()));
+        while let Some(mut waiting) = self.backlog.pop_front() {
+            let Waiting { stream, chunk, done } = &waiting;
+            waiting.done = self.send_chunk(*stream, chunk, *done, diag);
+            if waiting.done < waiting.chunk.len() {
+                self.backlog.push_front(waiting);
                 return;
             }
         }
@@ -110,8 +118,9 @@ impl Journald {
                 break;
             }
         }
-        for (_, chunk) in std::mem::take(&mut self.backlog) {
-            self.socket.count_dropped(Lines::new(&chunk).count(), chunk.len());
+        for waiting in std::mem::take(&mut self.backlog) {
+            let rest = waiting.chunk.get(waiting.done..).unwrap_or_default();
+            self.socket.count_dropped(Lines::new(rest).count(), rest.len());
         }
         for stream in [Stream::Stdout, Stream::Stderr] {
             let rest = std::mem::take(self.pending_mut(stream));
@@ -140,10 +149,15 @@ impl Journald {
         }
     }
 
-    /// Sends the entries of a chunk, or of the rest of one; returns how far it came before
-    /// the journal would have blocked.
-    fn send_chunk(&mut self, stream: Stream, chunk: &[u8], diag: &Diagnostics) -> usize {
-        let mut done = 0;
+    /// Sends the entries of a chunk from `done` on; returns how far it came before the journal
+    /// would have blocked.
+    fn send_chunk(
+        &mut self,
+        stream: Stream,
+        chunk: &[u8],
+        mut done: usize,
+        diag: &Diagnostics,
+    ) -> usize {
         while done < chunk.len() {
             let (batch, rest) = self.collect(stream, chunk, done);
             if batch.count == 0 {

@@ -198,6 +198,11 @@ impl K8sFile {
         self.scratch = None;
     }
 
+    #[cfg(test)]
+    pub(crate) fn has_large_buffer(&self) -> bool {
+        self.scratch.is_some()
+    }
+
     fn frame(&mut self, scratch: &mut [u8], stream: Stream, bytes: &[u8], diag: &Diagnostics) {
         let mut batch = Batch::new(scratch, bytes);
         let limited = self.limits.size.is_some() || self.limits.global.is_some();
@@ -273,6 +278,8 @@ impl K8sFile {
             Some(Errno::EAGAIN) if !self.regular => {
                 let stalled = self.stalled.get_or_insert(Stalled { bytes: Vec::new(), written });
                 batch.copy_to(&mut stalled.bytes);
+                // A newline that mends it is on its way with the rest.
+                self.torn = false;
                 self.count(batch.bytes());
             }
             Some(errno) => self.lose(batch, written, errno, diag),

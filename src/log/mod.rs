@@ -5,6 +5,8 @@
 
 mod allowed;
 mod batch;
+#[cfg(test)]
+mod bench;
 mod entry;
 mod journal_socket;
 mod journald;
@@ -13,6 +15,8 @@ mod labels;
 mod lines;
 mod rotate;
 mod stamp;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsStr;
 use std::os::fd::BorrowedFd;

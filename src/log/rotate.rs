@@ -59,7 +59,9 @@ pub(crate) fn file_mode() -> Mode {
 
 fn truncate(path: &Path) -> Result<OwnedFd, Failure> {
     let temporary = with_suffix(path.as_os_str(), ".tmp");
-    let flags = open_flags() | OFlag::O_TRUNC;
+    // A left-over file would do, but a link in its place must not be followed.
+    let _ = unlinkat(AT_FDCWD, temporary.as_os_str(), UnlinkatFlags::NoRemoveDir);
+    let flags = open_flags() | OFlag::O_EXCL;
     let file = open(temporary.as_os_str(), flags, file_mode()).map_err(|errno| {
         Failure::with_errno(concat(&[b"Failed to open log file ", bytes(path)]), errno)
     })?;

@@ -1,126 +1,147 @@
-//! What is known and held while the runtime creates the container.
+//! What came of the creation: a container to monitor, or a report that there is none.
 
 use nix::unistd::Pid;
 
+use super::container::ContainerProcess;
+use super::held::Creation;
+use super::{Monitor, Phase};
+use crate::cgroup::oom::OomWatch;
+use crate::config::Api;
+use crate::failure::{Failure, concat};
+use crate::runtime::pid_file;
 use crate::signals::Ended;
+use crate::stdio::output::Read;
 use crate::stream::Stream;
+use crate::sys;
 
-/// The most output that is held back of each stream; what a pipe would have held.
-const HELD_BYTES: usize = 64 * 1024;
-
-/// The end of the runtime's stderr that is told to the caller.
-const MESSAGE_BYTES: usize = 8191;
-
-/// The creation in progress.
-///
-/// Until it has succeeded nobody can tell the runtime's words from the container's, so both
-/// streams are held back: a failure becomes the report to the caller, a success goes to the
-/// log in the same chunks as if it had been left in the pipes.
-#[derive(Default)]
-pub(crate) struct Creation {
-    runtime_ended: Option<Ended>,
-    /// Children that ended before the container's pid was known: one may be the container.
-    early_exits: Vec<(Pid, Ended)>,
-    stdout: Held,
-    stderr: Held,
+/// Why there is no container to monitor.
+pub(crate) struct CreationFailed {
+    pub(crate) failure: Failure,
+    /// For the caller, if it differs from the failure itself.
+    pub(crate) message: Option<Vec<u8>>,
 }
 
-#[derive(Default)]
-struct Held {
-    bytes: Vec<u8>,
-    /// The end of what had to be passed on because too much came.
-    passed_on: Vec<u8>,
-}
-
-impl Creation {
-    pub(crate) fn runtime_ended(&self) -> Option<Ended> {
-        self.runtime_ended
-    }
-
-    /// Records the end of a child.
-    pub(crate) fn child_ended(&mut self, pid: Pid, runtime: Pid, ended: Ended) {
-        if pid == runtime && self.runtime_ended.is_none() {
-            self.runtime_ended = Some(ended);
-        } else {
-            self.early_exits.push((pid, ended));
-        }
-    }
-
-    /// How the container ended, if it did so before its pid was known.
-    pub(crate) fn early_exit(&self, container: Pid) -> Option<Ended> {
-        self.early_exits.iter().rev().find(|(pid, _)| *pid == container).map(|(_, ended)| *ended)
-    }
-
-    /// Holds `bytes` back; returns what must be passed on because it is too much to hold.
-    #[must_use]
-    pub(crate) fn hold(&mut self, stream: Stream, bytes: &[u8]) -> Option<Vec<u8>> {
-        let held = self.held(stream);
-        let mut full = None;
-        if held.bytes.len() + bytes.len() > HELD_BYTES {
-            let bytes = std::mem::take(&mut held.bytes);
-            held.passed_on = end_of(&[&held.passed_on, &bytes]);
-            full = Some(bytes);
-        }
-        held.bytes.extend_from_slice(bytes);
-        full.filter(|bytes| !bytes.is_empty())
-    }
-
-    /// Takes what was held of `stream`, to be passed on now that the container exists.
-    pub(crate) fn take_held(&mut self, stream: Stream) -> Vec<u8> {
-        std::mem::take(&mut self.held(stream).bytes)
-    }
-
-    /// The end of what the runtime wrote to stderr, where the cause of a failure stands.
-    pub(crate) fn message(&self) -> Vec<u8> {
-        end_of(&[&self.stderr.passed_on, &self.stderr.bytes])
-    }
-
-    fn held(&mut self, stream: Stream) -> &mut Held {
-        match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        }
+impl From<Failure> for CreationFailed {
+    fn from(failure: Failure) -> Self {
+        Self { failure, message: None }
     }
 }
 
-fn end_of(parts: &[&[u8]]) -> Vec<u8> {
-    let mut whole = parts.concat();
-    let surplus = whole.len().saturating_sub(MESSAGE_BYTES);
-    whole.drain(..surplus);
-    whole
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn holds_a_pipeful_and_passes_the_rest_on_in_order() {
-        let mut creation = Creation::default();
-        assert_eq!(creation.hold(Stream::Stdout, &[b'a'; HELD_BYTES]), None);
-        assert_eq!(creation.hold(Stream::Stdout, b"b"), Some(vec![b'a'; HELD_BYTES]));
-        assert_eq!(creation.take_held(Stream::Stdout), b"b");
-    }
-
-    #[test]
-    fn the_message_is_the_end_of_stderr() {
-        let mut creation = Creation::default();
-        for _ in 0..3 {
-            let _ = creation.hold(Stream::Stderr, &[b'x'; HELD_BYTES - 10]);
+impl Monitor<'_> {
+    /// The runtime has ended: finds out what has come of it.
+    pub(super) fn container_created(&mut self) -> Result<(), CreationFailed> {
+        let phase = std::mem::replace(&mut self.phase, Phase::Ended(Ended::Unknown));
+        let Phase::Creating { mut creation, .. } = phase else { return Ok(()) };
+        self.collect_runtime_words(&mut creation);
+        let pid = self.container_pid(&creation)?;
+        let now = sys::time::monotonic();
+        let watched = match creation.early_exit(pid) {
+            Some(ended) => Err(ended),
+            None => ContainerProcess::watch(pid, now).map_err(|_| Ended::Unknown),
+        };
+        let exec = self.config.is_exec();
+        if exec && watched.is_err() && creation.early_exit(pid).is_none() {
+            // The runtime wrote a pid, failed, and left nothing behind.
+            self.runtime_succeeded(&creation)?;
         }
-        let _ = creation.hold(Stream::Stderr, b"the cause");
-        let message = creation.message();
-        assert_eq!(message.len(), MESSAGE_BYTES);
-        assert!(message.ends_with(b"xthe cause"));
+        self.report_pid(pid, exec);
+        self.phase = match watched {
+            Err(ended) => {
+                if ended.code() != 0 {
+                    self.diag.info(format!("container {pid} exited with status {}", ended.code()));
+                }
+                Phase::Ended(ended)
+            }
+            Ok(container) => {
+                let directories = [&self.config.persist_dir, &self.config.bundle];
+                let directories = directories.into_iter().flatten().cloned().collect();
+                Phase::Running {
+                    container,
+                    timeout: self.config.timeout.map(|timeout| now + timeout),
+                    oom: OomWatch::start(pid, directories, self.diag),
+                }
+            }
+        };
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let held = creation.take_held(stream);
+            if !held.is_empty() {
+                self.deliver(stream, &held, now);
+            }
+        }
+        // It may have ended while nobody was watching.
+        self.check_container();
+        Ok(())
     }
 
-    #[test]
-    fn remembers_a_container_that_was_faster_than_its_pid() {
-        let mut creation = Creation::default();
-        let (runtime, container) = (Pid::from_raw(10), Pid::from_raw(11));
-        creation.child_ended(container, runtime, Ended::Exited(3));
-        creation.child_ended(runtime, runtime, Ended::Exited(0));
-        assert_eq!(creation.runtime_ended(), Some(Ended::Exited(0)));
-        assert_eq!(creation.early_exit(container), Some(Ended::Exited(3)));
+    /// Reads what the runtime left in its stderr, without waiting for whoever else holds it.
+    fn collect_runtime_words(&mut self, creation: &mut Creation) {
+        let Some(stderr) = &mut self.stderr else { return };
+        let now = sys::time::monotonic();
+        while let Read::Bytes(length) = stderr.read(&mut self.work.buffer, now) {
+            let surplus = creation.hold(Stream::Stderr, self.work.buffer.filled(length));
+            if let Some(surplus) = surplus {
+                // More than the pipe can have held: somebody is writing still.
+                self.log.write(Stream::Stderr, &surplus, self.diag);
+                break;
+            }
+        }
+    }
+
+    /// The container's pid as the runtime recorded it.
+    fn container_pid(&mut self, creation: &Creation) -> Result<Pid, CreationFailed> {
+        if !self.config.is_exec() {
+            self.runtime_succeeded(creation)?;
+        }
+        if self.config.terminal {
+            // What it sent just before it ended: a connection, and the terminal through it.
+            self.on_console()?;
+            self.on_console()?;
+        }
+        if self.config.terminal && self.terminal.outer.is_none() {
+            let text = b"Runtime did not set up terminal";
+            let words = creation.message();
+            self.warn_of(&words);
+            let message = match words.as_slice() {
+                [] => text.to_vec(),
+                words => concat(&[text, b": ", words]),
+            };
+            let failure = Failure::new(text.as_slice());
+            return Err(CreationFailed { failure, message: Some(message) });
+        }
+        pid_file::read(&self.config.container_pidfile).map_err(|failure| {
+            super::finish::kill_children();
+            let words = creation.message();
+            self.warn_of(&words);
+            let message = if words.is_empty() { failure.sentence() } else { words };
+            let text = concat(&[b"Failed to read pidfile: ", &failure.sentence()]);
+            CreationFailed { failure: Failure::new(text), message: Some(message) }
+        })
+    }
+
+    fn runtime_succeeded(&self, creation: &Creation) -> Result<(), CreationFailed> {
+        let code = creation.runtime_ended().unwrap_or(Ended::Unknown).code();
+        if code == 0 {
+            return Ok(());
+        }
+        let words = creation.message();
+        self.warn_of(&words);
+        let failure = Failure::new(format!("Failed to create container: exit status {code}"));
+        Err(CreationFailed { failure, message: Some(words) })
+    }
+
+    fn warn_of(&self, runtime_words: &[u8]) {
+        if !runtime_words.is_empty() {
+            self.diag.warn(concat(&[b"runtime stderr: ", runtime_words]));
+        }
+    }
+
+    fn report_pid(&mut self, pid: Pid, exec: bool) {
+        if exec && self.config.api == Api::Legacy {
+            return;
+        }
+        if let Err(failure) = self.sync.report(pid.as_raw(), b"") {
+            // The container lives: whoever cannot be told may still read the exit file.
+            self.diag.warn(failure.sentence());
+        }
     }
 }

@@ -195,13 +195,17 @@ impl Monitor<'_> {
             for (id, fd, events) in attach.clients(&self.stdin) {
                 poll.add(fd, events, id);
             }
-            if poll.wait(Some(end - now)).is_err() {
+            // A client that takes nothing any more is given up earlier.
+            let until = attach.deadline().map_or(end, |deadline| deadline.min(end));
+            if poll.wait(Some(until.saturating_sub(now))).is_err() {
                 return;
             }
             poll.ready_into(&mut ready);
+            let now = sys::time::monotonic();
             for (id, events) in ready.drain(..) {
                 attach.on_client(id, events, &mut self.stdin, now, self.diag);
             }
+            attach.on_deadline(now, self.diag);
         }
     }
 }

@@ -6,8 +6,10 @@
 mod container;
 mod creation;
 mod finish;
+mod held;
+mod wait;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,28 +17,29 @@ use nix::poll::PollFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::attach::{Attach, ClientId};
+use crate::attach::{Attach, ContainerStdin};
 use crate::cgroup::oom::OomWatch;
-use crate::config::{Api, Config};
-use crate::console::{ConsoleSocket, translate_newlines};
+use crate::config::Config;
 use crate::control::{Command, ControlFifo};
 use crate::diagnostics::Diagnostics;
-use crate::failure::{Failure, concat};
+use crate::failure::Failure;
 use crate::launch::Inherited;
 use crate::log::Log;
 use crate::notify::NotifyProxy;
 use crate::oom_score::OomScore;
-use crate::output::{Output, Read, ReadBuffer};
-use crate::runtime::pid_file;
 use crate::signals::{Ended, Request, Signals, reap_next};
-use crate::stdin::ContainerStdin;
+use crate::stdio::console::{ConsoleSocket, translate_newlines};
+use crate::stdio::output::{Output, Read, ReadBuffer};
 use crate::stream::Stream;
 use crate::sync_pipe::SyncPipe;
 use crate::sys;
 use crate::sys::poll::PollSet;
 
+pub(crate) use creation::CreationFailed;
+
 use container::ContainerProcess;
-use creation::Creation;
+use held::Creation;
+use wait::Source;
 
 /// How long output must pause before the memory it needed is given back.
 const IDLE: Duration = Duration::from_secs(1);
@@ -120,37 +123,6 @@ impl Work {
     }
 }
 
-/// What can become ready. Names a thing, not a descriptor: one that went away in the same
-/// turn is then simply not there any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
-    Signals,
-    Console,
-    Listener,
-    Client(ClientId),
-    Stdin,
-    Control,
-    Winsz,
-    Notify,
-    Oom,
-    Journal,
-    Output(Stream),
-    Container,
-}
-
-/// Why there is no container to monitor.
-pub(crate) struct CreationFailed {
-    pub(crate) failure: Failure,
-    /// For the caller, if it differs from the failure itself.
-    pub(crate) message: Option<Vec<u8>>,
-}
-
-impl From<Failure> for CreationFailed {
-    fn from(failure: Failure) -> Self {
-        Self { failure, message: None }
-    }
-}
-
 impl Monitor<'_> {
     /// Serves everything until the runtime has ended, and then until the container has or
     /// its time is up.
@@ -193,66 +165,6 @@ impl Monitor<'_> {
         (self.work.poll, self.work.ready) = (poll, ready);
         self.on_deadline();
         outcome
-    }
-
-    /// Says what to wait for, in the order in which it is answered: new clients come before
-    /// output, so that whoever has connected sees what is printed from then on, and output
-    /// before the container's end.
-    fn interests(&self, poll: &mut PollSet<Source>, now: Duration) {
-        let input = PollFlags::POLLIN;
-        let mut add = |fd: Option<BorrowedFd<'_>>, events, source| {
-            if let Some(fd) = fd {
-                poll.add(fd, events, source);
-            }
-        };
-        add(Some(self.signals.fd()), input, Source::Signals);
-        add(self.console.as_ref().and_then(ConsoleSocket::fd), input, Source::Console);
-        if let Some(attach) = &self.attach {
-            add(attach.listener(now), input, Source::Listener);
-            for (id, fd, events) in attach.clients(&self.stdin) {
-                add(Some(fd), events, Source::Client(id));
-            }
-        }
-        if let Some((fd, events)) = self.stdin.poll() {
-            add(Some(fd), events, Source::Stdin);
-        }
-        add(self.control.as_ref().and_then(ControlFifo::fd), input, Source::Control);
-        if self.terminal.outer.is_some() {
-            add(self.winsz.as_ref().and_then(ControlFifo::fd), input, Source::Winsz);
-        }
-        add(self.notify.as_ref().map(NotifyProxy::fd), input, Source::Notify);
-        add(self.log.blocked_on(), PollFlags::POLLOUT, Source::Journal);
-        if self.takes_output() {
-            // A terminal's output waits for the container, whose it is.
-            let creating = matches!(self.phase, Phase::Creating { .. });
-            let stdout = self.stdout.as_ref().filter(|_| !(creating && self.config.terminal));
-            for output in [stdout, self.stderr.as_ref()].into_iter().flatten() {
-                add(output.fd(now), input, Source::Output(output.stream()));
-            }
-        }
-        if let Phase::Running { container, oom, .. } = &self.phase {
-            add(oom.as_ref().and_then(OomWatch::fd), input, Source::Oom);
-            if let Some((fd, events)) = container.interest() {
-                add(Some(fd), events, Source::Container);
-            }
-        }
-    }
-
-    /// Whether output may be read: not while somebody it goes to cannot take more.
-    fn takes_output(&self) -> bool {
-        !self.log.is_blocked() && !self.attach.as_ref().is_some_and(Attach::is_congested)
-    }
-
-    /// The nearest moment at which something must be done unasked.
-    fn deadline(&self) -> Option<Duration> {
-        let running = match &self.phase {
-            Phase::Running { container, timeout, .. } => [container.deadline(), *timeout],
-            _ => [None, None],
-        };
-        let release = self.work.buffer.is_busy().then(|| self.work.last_output + IDLE);
-        let attach = self.attach.as_ref().and_then(Attach::deadline);
-        let terminal = self.stdout.as_ref().and_then(Output::deadline);
-        running.into_iter().chain([release, attach, terminal]).flatten().min()
     }
 
     /// Does what is due.
@@ -493,123 +405,6 @@ impl Monitor<'_> {
             // Whoever connected before this was read is entitled to it.
             attach.accept(now, self.diag);
             attach.broadcast(stream, bytes, now, self.diag);
-        }
-    }
-
-    /// The runtime has ended: finds out what has come of it.
-    fn container_created(&mut self) -> Result<(), CreationFailed> {
-        let phase = std::mem::replace(&mut self.phase, Phase::Ended(Ended::Unknown));
-        let Phase::Creating { mut creation, .. } = phase else { return Ok(()) };
-        self.collect_runtime_words(&mut creation);
-        let pid = self.container_pid(&creation)?;
-        let now = sys::time::monotonic();
-        let watched = match creation.early_exit(pid) {
-            Some(ended) => Err(ended),
-            None => ContainerProcess::watch(pid, now).map_err(|_| Ended::Unknown),
-        };
-        let exec = self.config.is_exec();
-        if exec && watched.is_err() && creation.early_exit(pid).is_none() {
-            // The runtime wrote a pid, failed, and left nothing behind.
-            self.runtime_succeeded(&creation)?;
-        }
-        self.report_pid(pid, exec);
-        self.phase = match watched {
-            Err(ended) => {
-                if ended.code() != 0 {
-                    self.diag.info(format!("container {pid} exited with status {}", ended.code()));
-                }
-                Phase::Ended(ended)
-            }
-            Ok(container) => {
-                let directories = [&self.config.persist_dir, &self.config.bundle];
-                let directories = directories.into_iter().flatten().cloned().collect();
-                Phase::Running {
-                    container,
-                    timeout: self.config.timeout.map(|timeout| now + timeout),
-                    oom: OomWatch::start(pid, directories, self.diag),
-                }
-            }
-        };
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            let held = creation.take_held(stream);
-            if !held.is_empty() {
-                self.deliver(stream, &held, now);
-            }
-        }
-        // It may have ended while nobody was watching.
-        self.check_container();
-        Ok(())
-    }
-
-    /// Reads what the runtime left in its stderr, without waiting for whoever else holds it.
-    fn collect_runtime_words(&mut self, creation: &mut Creation) {
-        let Some(stderr) = &mut self.stderr else { return };
-        let now = sys::time::monotonic();
-        while let Read::Bytes(length) = stderr.read(&mut self.work.buffer, now) {
-            let surplus = creation.hold(Stream::Stderr, self.work.buffer.filled(length));
-            if let Some(surplus) = surplus {
-                // More than the pipe can have held: somebody is writing still.
-                self.log.write(Stream::Stderr, &surplus, self.diag);
-                break;
-            }
-        }
-    }
-
-    /// The container's pid as the runtime recorded it.
-    fn container_pid(&mut self, creation: &Creation) -> Result<Pid, CreationFailed> {
-        if !self.config.is_exec() {
-            self.runtime_succeeded(creation)?;
-        }
-        if self.config.terminal {
-            // What it sent just before it ended: a connection, and the terminal through it.
-            self.on_console()?;
-            self.on_console()?;
-        }
-        if self.config.terminal && self.terminal.outer.is_none() {
-            let text = b"Runtime did not set up terminal";
-            let words = creation.message();
-            self.warn_of(&words);
-            let message = match words.as_slice() {
-                [] => text.to_vec(),
-                words => concat(&[text, b": ", words]),
-            };
-            let failure = Failure::new(text.as_slice());
-            return Err(CreationFailed { failure, message: Some(message) });
-        }
-        pid_file::read(&self.config.container_pidfile).map_err(|failure| {
-            finish::kill_children();
-            let words = creation.message();
-            self.warn_of(&words);
-            let message = if words.is_empty() { failure.sentence() } else { words };
-            let text = concat(&[b"Failed to read pidfile: ", &failure.sentence()]);
-            CreationFailed { failure: Failure::new(text), message: Some(message) }
-        })
-    }
-
-    fn runtime_succeeded(&self, creation: &Creation) -> Result<(), CreationFailed> {
-        let code = creation.runtime_ended().unwrap_or(Ended::Unknown).code();
-        if code == 0 {
-            return Ok(());
-        }
-        let words = creation.message();
-        self.warn_of(&words);
-        let failure = Failure::new(format!("Failed to create container: exit status {code}"));
-        Err(CreationFailed { failure, message: Some(words) })
-    }
-
-    fn warn_of(&self, runtime_words: &[u8]) {
-        if !runtime_words.is_empty() {
-            self.diag.warn(concat(&[b"runtime stderr: ", runtime_words]));
-        }
-    }
-
-    fn report_pid(&mut self, pid: Pid, exec: bool) {
-        if exec && self.config.api == Api::Legacy {
-            return;
-        }
-        if let Err(failure) = self.sync.report(pid.as_raw(), b"") {
-            // The container lives: whoever cannot be told may still read the exit file.
-            self.diag.warn(failure.sentence());
         }
     }
 }

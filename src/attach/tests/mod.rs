@@ -12,8 +12,8 @@ use nix::sys::socket::{
 };
 
 use super::*;
+use crate::attach::AtLastLeave;
 use crate::diagnostics::Level;
-use crate::stdin::AtLastLeave;
 use crate::sys::time::monotonic;
 
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -127,7 +127,7 @@ impl ConsoleSocket {
 fn bind_new_name(listener: &OwnedFd, directory: &Path) -> nix::Result<PathBuf> {
     let mut last = Errno::EADDRINUSE;
     for _ in 0..NAME_TRIES {
-        let path = directory.join(format!("conmon-term.{}", crate::exit::random_suffix()));
+        let path = directory.join(format!("conmon-term.{}", crate::atomic_file::random_suffix()));
         // A path too long for an address is bound through its directory; whether the
         // runtime can connect to it is for the runtime to say.
         let bound = match UnixAddr::new(&path) {
