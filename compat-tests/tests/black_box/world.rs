@@ -49,10 +49,6 @@ impl World {
         Some(Self::new(subject))
     }
 
-    pub fn subject(&self) -> Subject {
-        self.subject
-    }
-
     /// A path in the world's directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -71,11 +67,6 @@ impl World {
     /// Sets the payload's verbs and the runtime's steps; none means the usual ones.
     pub fn script(&self, verbs: &[&str], steps: &[&[&str]]) {
         self.write_script(&Self::table(verbs, steps));
-    }
-
-    /// The same for the exec sub-command alone.
-    pub fn exec_script(&self, verbs: &[&str], steps: &[&[&str]]) {
-        self.write_script(&format!("[exec]\n{}", Self::table(verbs, steps)));
     }
 
     pub fn write_script(&self, text: &str) {
@@ -249,6 +240,14 @@ impl<'w> Monitor<'w> {
     pub fn without(mut self, option: &str) -> Self {
         let at = self.arguments.iter().position(|word| word == option).expect(option);
         self.arguments.drain(at..at + 2);
+        self
+    }
+
+    /// Takes an option without value away.
+    #[track_caller]
+    pub fn without_flag(mut self, flag: &str) -> Self {
+        let at = self.arguments.iter().position(|word| word == flag).expect(flag);
+        self.arguments.remove(at);
         self
     }
 
