@@ -1,10 +1,15 @@
 //! What the command line means: plain checked data, built once before anything is touched.
 
+mod check;
+mod log_path;
+#[cfg(test)]
+mod tests;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::diagnostics::Level;
+pub(crate) use check::{Refusal, System, diagnostics};
 
 /// Everything a monitor is asked to do.
 #[derive(Debug)]
@@ -23,7 +28,6 @@ pub(crate) struct Config {
     pub(crate) exit_command: Option<ExitCommand>,
     pub(crate) runtime: Runtime,
     pub(crate) log: LogConfig,
-    pub(crate) log_level: Level,
     pub(crate) attach_place: AttachPlace,
     pub(crate) sdnotify_socket: Option<PathBuf>,
     pub(crate) stdin: bool,
@@ -31,9 +35,14 @@ pub(crate) struct Config {
     pub(crate) terminal: bool,
     /// Stay the caller's child instead of forking into the background.
     pub(crate) sync: bool,
-    pub(crate) syslog: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) replace_listen_pid: bool,
+}
+
+impl Config {
+    pub(crate) fn is_exec(&self) -> bool {
+        matches!(self.operation, Operation::Exec { .. })
+    }
 }
 
 /// Which words the sync pipe uses.

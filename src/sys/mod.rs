@@ -2,7 +2,16 @@
 //!
 //! Each function does one operation, reports an errno and decides nothing. Nothing here
 //! imports another room.
-#![allow(unsafe_code)]
 
+pub(crate) mod datagrams;
 pub(crate) mod errno;
+pub(crate) mod fd;
+pub(crate) mod newlines;
+pub(crate) mod pages;
+pub(crate) mod passed_fd;
+pub(crate) mod pidfd;
+pub(crate) mod poll;
+pub(crate) mod process;
+pub(crate) mod socket;
 pub(crate) mod time;
+pub(crate) mod tty;

@@ -264,6 +264,11 @@ impl Table<'_> {
     }
 
     fn judge(&self, case: &Case, reference: &Outcome, candidate: &Outcome) -> Verdict {
+        // A monitor compared with itself differs in nothing; what it does wrong is not the question.
+        if self.reference == self.candidate && case.differs.is_some() {
+            let diff = outcome::difference(reference, candidate);
+            return if diff.is_empty() { Verdict::Same } else { Verdict::Different { diff } };
+        }
         let known = case
             .differs
             .as_ref()

@@ -1,0 +1,256 @@
+//! The few C library calls the payload needs, declared here so that it has no dependencies.
+//!
+//! All `unsafe` of the payload is in this file.
+
+use std::ffi::{CString, OsStr, c_int, c_ulong, c_void};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+#[repr(C)]
+#[derive(Default)]
+struct WinSize {
+    rows: u16,
+    columns: u16,
+    x_pixels: u16,
+    y_pixels: u16,
+}
+
+#[repr(C)]
+struct PollFd {
+    fd: c_int,
+    events: i16,
+    revents: i16,
+}
+
+unsafe extern "C" {
+    fn read(fd: c_int, buffer: *mut c_void, length: usize) -> isize;
+    fn write(fd: c_int, buffer: *const c_void, length: usize) -> isize;
+    fn close(fd: c_int) -> c_int;
+    fn fork() -> c_int;
+    fn _exit(status: c_int) -> !;
+    fn kill(pid: c_int, signal: c_int) -> c_int;
+    fn getpid() -> c_int;
+    fn getppid() -> c_int;
+    fn getpgrp() -> c_int;
+    fn getsid(pid: c_int) -> c_int;
+    fn setsid() -> c_int;
+    fn isatty(fd: c_int) -> c_int;
+    fn ioctl(fd: c_int, request: c_ulong, ...) -> c_int;
+    fn signal(number: c_int, disposition: usize) -> usize;
+    fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int;
+    fn chdir(path: *const std::ffi::c_char) -> c_int;
+}
+
+#[cfg(any(target_arch = "powerpc64", target_arch = "powerpc"))]
+const TIOCGWINSZ: c_ulong = 0x4008_7468;
+#[cfg(not(any(target_arch = "powerpc64", target_arch = "powerpc")))]
+const TIOCGWINSZ: c_ulong = 0x5413;
+#[cfg(any(target_arch = "powerpc64", target_arch = "powerpc"))]
+const FIONREAD: c_ulong = 0x4004_667f;
+#[cfg(not(any(target_arch = "powerpc64", target_arch = "powerpc")))]
+const FIONREAD: c_ulong = 0x541b;
+
+const SIG_IGN: usize = 1;
+const POLLIN: i16 = 1;
+const POLLOUT: i16 = 4;
+const SIGNALS: usize = 65;
+
+#[allow(clippy::declare_interior_mutable_const)]
+const NO_TEXT: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
+static TEXTS: [AtomicPtr<u8>; SIGNALS] = [NO_TEXT; SIGNALS];
+#[allow(clippy::declare_interior_mutable_const)]
+const NO_LENGTH: AtomicUsize = AtomicUsize::new(0);
+static LENGTHS: [AtomicUsize; SIGNALS] = [NO_LENGTH; SIGNALS];
+/// Signals handled so far.
+static HANDLED: AtomicUsize = AtomicUsize::new(0);
+
+/// Writes all of `bytes`, whatever the descriptor's mode.
+pub fn write_all(fd: c_int, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        // SAFETY: pointer and length describe `bytes`.
+        let written = unsafe { write(fd, bytes.as_ptr().cast(), bytes.len()) };
+        if let Ok(written) = usize::try_from(written) {
+            bytes = bytes.get(written..).unwrap_or_default();
+            continue;
+        }
+        let error = io::Error::last_os_error();
+        match error.kind() {
+            io::ErrorKind::Interrupted => {}
+            io::ErrorKind::WouldBlock => wait_ready(fd, POLLOUT, -1),
+            _ => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Reads once; zero is the end of the input, which a terminal also tells by `EIO`.
+pub fn read_some(fd: c_int, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        // SAFETY: pointer and length describe `buffer`.
+        let count = unsafe { read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
+        if let Ok(count) = usize::try_from(count) {
+            return Ok(count);
+        }
+        let error = io::Error::last_os_error();
+        match error.kind() {
+            io::ErrorKind::Interrupted => {}
+            io::ErrorKind::WouldBlock => wait_ready(fd, POLLIN, -1),
+            _ if error.raw_os_error() == Some(5) => return Ok(0),
+            _ => return Err(error),
+        }
+    }
+}
+
+fn wait_ready(fd: c_int, events: i16, timeout: c_int) {
+    let mut interest = PollFd { fd, events, revents: 0 };
+    // SAFETY: one valid entry, as the count says.
+    let _ = unsafe { poll(&raw mut interest, 1, timeout) };
+}
+
+/// Waits some milliseconds, or until a signal has been handled.
+pub fn tick(milliseconds: c_int) {
+    // SAFETY: no entries, as the count says.
+    let _ = unsafe { poll(std::ptr::null_mut(), 0, milliseconds) };
+}
+
+/// Bytes in the pipe behind `fd` that its reader has not taken yet.
+pub fn unread(fd: c_int) -> io::Result<usize> {
+    let mut count: c_int = 0;
+    // SAFETY: FIONREAD stores one int.
+    if unsafe { ioctl(fd, FIONREAD, &raw mut count) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+pub fn close_fd(fd: c_int) {
+    // SAFETY: the caller asked for just this; nothing here owns descriptors.
+    let _ = unsafe { close(fd) };
+}
+
+/// Forks; the payload has one thread, so the child may go on as it likes.
+pub fn fork_process() -> io::Result<c_int> {
+    // SAFETY: single-threaded, see above.
+    match unsafe { fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        pid => Ok(pid),
+    }
+}
+
+pub fn exit_now(status: c_int) -> ! {
+    // SAFETY: always allowed.
+    unsafe { _exit(status) }
+}
+
+pub fn raise(number: c_int) {
+    // SAFETY: signals this very process.
+    let _ = unsafe { kill(getpid(), number) };
+}
+
+/// pid, parent, process group and session.
+pub fn ids() -> [c_int; 4] {
+    // SAFETY: these only read.
+    unsafe { [getpid(), getppid(), getpgrp(), getsid(0)] }
+}
+
+pub fn new_session() -> io::Result<()> {
+    // SAFETY: changes only this process's session.
+    if unsafe { setsid() } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+pub fn is_terminal(fd: c_int) -> bool {
+    // SAFETY: only asks.
+    unsafe { isatty(fd) == 1 }
+}
+
+/// Rows and columns of the terminal on `fd`.
+pub fn window_size(fd: c_int) -> io::Result<(u16, u16)> {
+    let mut size = WinSize::default();
+    // SAFETY: TIOCGWINSZ stores one such struct.
+    if unsafe { ioctl(fd, TIOCGWINSZ, &raw mut size) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok((size.rows, size.columns))
+}
+
+pub fn change_directory(path: &OsStr) -> io::Result<()> {
+    let path = CString::new(path.as_bytes())?;
+    // SAFETY: a NUL-terminated path.
+    if unsafe { chdir(path.as_ptr()) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+pub fn ignore(number: c_int) {
+    // SAFETY: SIG_IGN is a valid disposition.
+    let _ = unsafe { signal(number, SIG_IGN) };
+}
+
+/// From now on `number` writes `text` to standard output.
+pub fn trap(number: c_int, text: Vec<u8>) {
+    let slot = usize::try_from(number).unwrap_or(0);
+    if let (Some(pointer), Some(length)) = (TEXTS.get(slot), LENGTHS.get(slot)) {
+        let text = Box::leak(text.into_boxed_slice());
+        length.store(text.len(), Ordering::SeqCst);
+        pointer.store(text.as_mut_ptr(), Ordering::SeqCst);
+    }
+    install(number, on_trapped);
+}
+
+/// From now on a window change writes `winch ROWS COLUMNS` to standard output.
+pub fn report_window_changes() {
+    const SIGWINCH: c_int = 28;
+    install(SIGWINCH, on_window_change);
+}
+
+/// How many trapped signals have arrived.
+pub fn handled() -> usize {
+    HANDLED.load(Ordering::SeqCst)
+}
+
+fn install(number: c_int, handler: extern "C" fn(c_int)) {
+    // SAFETY: the handlers below call nothing but write and ioctl.
+    let _ = unsafe { signal(number, handler as *const () as usize) };
+}
+
+extern "C" fn on_trapped(number: c_int) {
+    let slot = usize::try_from(number).unwrap_or(0);
+    if let (Some(pointer), Some(length)) = (TEXTS.get(slot), LENGTHS.get(slot)) {
+        let (pointer, length) = (pointer.load(Ordering::SeqCst), length.load(Ordering::SeqCst));
+        if !pointer.is_null() {
+            // SAFETY: `trap` leaked exactly this slice.
+            let _ = unsafe { write(1, pointer.cast(), length) };
+        }
+    }
+    HANDLED.fetch_add(1, Ordering::SeqCst);
+}
+
+extern "C" fn on_window_change(_number: c_int) {
+    if let Ok((rows, columns)) = window_size(0) {
+        let mut line = [0_u8; 32];
+        let mut used = 0;
+        for part in [b"winch ".as_slice(), &digits(rows), b" ", &digits(columns), b"\n"] {
+            for &byte in part.iter().filter(|&&byte| byte != 0) {
+                if let Some(place) = line.get_mut(used) {
+                    *place = byte;
+                    used += 1;
+                }
+            }
+        }
+        // SAFETY: `used` bytes of `line` are filled.
+        let _ = unsafe { write(1, line.as_ptr().cast(), used) };
+    }
+    HANDLED.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Decimal digits, with NUL in place of leading zeros: no allocation in a signal handler.
+fn digits(mut number: u16) -> [u8; 5] {
+    let mut text = [0_u8; 5];
+    for place in text.iter_mut().rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    text
+}

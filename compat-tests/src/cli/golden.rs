@@ -1,0 +1,149 @@
+//! `record` and `check`: a reference that is not installed, through what it once did.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use conmon_compat::host::Host;
+use conmon_compat::observation::Observation;
+use conmon_compat::subject::Subject;
+use conmon_compat::suite::{self, Outcome, Source, Suite, TaskResult};
+use serde::{Deserialize, Serialize};
+
+use super::run::{Known, Output, compare};
+use super::{Pace, Selection, built_monitor, program, subject};
+
+/// Who was recorded.
+#[derive(Serialize, Deserialize)]
+struct About {
+    version: semver::Version,
+    label: String,
+}
+
+#[derive(Args)]
+pub struct RecordArgs {
+    /// The monitor to record
+    #[arg(long, value_name = "PATH")]
+    binary: PathBuf,
+    /// Where to put the observations
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    pace: Pace,
+}
+
+#[derive(Args)]
+pub struct CheckArgs {
+    /// The directory a `record` wrote
+    #[arg(long, value_name = "DIR")]
+    golden: PathBuf,
+    /// The monitor in question [default: the workspace's build]
+    #[arg(long, env = "CONMON_CANDIDATE", value_name = "PATH")]
+    candidate: Option<PathBuf>,
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    pace: Pace,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    known: Known,
+}
+
+impl RecordArgs {
+    pub fn run(self) -> Result<bool> {
+        let binary = Subject::check(&self.binary)?;
+        let host = Host::look();
+        let program = program()?;
+        let tasks = self.selection.tasks()?;
+        let about = About { version: binary.version.clone(), label: binary.label.clone() };
+        std::fs::create_dir_all(&self.out)
+            .with_context(|| format!("cannot create {}", self.out.display()))?;
+        write(&self.out.join("about.json"), &about)?;
+        let todo = Mutex::new(tasks.iter());
+        let failures = Mutex::new(Vec::new());
+        let next = || todo.lock().ok().and_then(|mut todo| todo.next());
+        std::thread::scope(|scope| {
+            for _ in 0..self.pace.jobs() {
+                scope.spawn(|| {
+                    while let Some(task) = next() {
+                        if host.obstacle(&task.scenario, task.runtime).is_some() {
+                            continue;
+                        }
+                        let seen = suite::observe(&program, &host, task, &binary);
+                        let done =
+                            seen.and_then(|seen| write(&file(&self.out, &task.key(), ""), &seen));
+                        if let (Err(error), Ok(mut failures)) = (done, failures.lock()) {
+                            failures.push(format!("{}: {error:#}", task.key()));
+                        }
+                    }
+                });
+            }
+        });
+        let failures = failures.into_inner().unwrap_or_default();
+        if !failures.is_empty() {
+            bail!("not recorded:\n{}", failures.join("\n"));
+        }
+        println!("{} recorded in {}", binary.label, self.out.display());
+        Ok(true)
+    }
+}
+
+impl CheckArgs {
+    pub fn run(self) -> Result<bool> {
+        let tasks = self.selection.tasks()?;
+        let about: About = read(&self.golden.join("about.json"))?;
+        let mut seen = BTreeMap::new();
+        for task in &tasks {
+            let path = file(&self.golden, &task.key(), "");
+            if path.exists() {
+                seen.insert(task.key(), read::<Observation>(&path)?);
+            }
+        }
+        let suite = Suite {
+            program: program()?,
+            host: Host::look(),
+            reference: Source::Recorded {
+                version: about.version,
+                label: format!("{} (recorded in {})", about.label, self.golden.display()),
+                seen,
+            },
+            candidate: subject(self.candidate.as_ref(), "CONMON_CANDIDATE", &built_monitor()?)?,
+            known: self.known.load(&self.selection.place.directory()?, false)?,
+            judge_candidate: !self.known.is_none(),
+        };
+        compare(&suite, &tasks, &self.pace, &self.output, self.selection.is_complete())
+    }
+}
+
+/// Writes both observations of an outcome below a directory.
+pub fn keep(directory: &Path, outcome: &Outcome) -> Result<()> {
+    let TaskResult::Judged { reference, candidate, .. } = &outcome.result else { return Ok(()) };
+    let key = outcome.task.key();
+    if let Some(reference) = reference {
+        write(&file(directory, &key, ".reference"), reference)?;
+    }
+    write(&file(directory, &key, ".candidate"), candidate)
+}
+
+/// `DIR/area/behaviour.runtime.json`
+fn file(directory: &Path, key: &str, side: &str) -> PathBuf {
+    directory.join(format!("{}{side}.json", key.replace(' ', ".")))
+}
+
+fn write(path: &Path, value: &impl Serialize) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::write(path, serde_json::to_vec_pretty(value)?)
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {
+    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("in {}", path.display()))
+}

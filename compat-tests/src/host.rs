@@ -1,0 +1,115 @@
+//! What this host offers, and which scenarios it cannot run.
+
+use std::path::{Path, PathBuf};
+
+use crate::cgroup;
+use crate::scenario::{Need, RuntimeKind, Scenario};
+
+/// One thing looked for, and what was found.
+pub struct Finding {
+    pub what: String,
+    pub found: Result<String, String>,
+}
+
+/// The abilities of a host, looked up once.
+#[derive(Debug, Clone, Default)]
+pub struct Host {
+    pub crun: Option<PathBuf>,
+    pub runc: Option<PathBuf>,
+    lacking: Vec<(Need, String)>,
+}
+
+impl Host {
+    /// Looks around.
+    pub fn look() -> Self {
+        let mut lacking = Vec::new();
+        let mut lack = |need: Need, missing: bool, reason: &str| {
+            if missing {
+                lacking.push((need, reason.to_string()));
+            }
+        };
+        lack(Need::MemoryCgroup, !cgroup::has_memory(), "no memory controller");
+        lack(Need::CgroupV1, cgroup::is_v2(), "the host has the unified cgroup hierarchy");
+        lack(Need::CgroupV2, !cgroup::is_v2(), "the host has version 1 cgroups");
+        lack(Need::SysResource, !has_capability(24), "no CAP_SYS_RESOURCE");
+        lack(Need::Criu, find("criu").is_none(), "criu is not installed");
+        Self { crun: find("crun"), runc: find("runc"), lacking }
+    }
+
+    /// Why a scenario cannot run here, if so.
+    pub fn obstacle(&self, scenario: &Scenario, runtime: RuntimeKind) -> Option<String> {
+        let missing = match runtime {
+            RuntimeKind::Crun => self.crun.is_none(),
+            RuntimeKind::Runc => self.runc.is_none(),
+            RuntimeKind::Standin => false,
+        };
+        if missing {
+            return Some(format!("{runtime} is not installed"));
+        }
+        let needs = &scenario.data.needs;
+        let lack = self.lacking.iter().find(|(need, _)| needs.contains(need));
+        lack.map(|(_, reason)| reason.clone())
+    }
+
+    pub fn runtime(&self, kind: RuntimeKind) -> Option<&Path> {
+        match kind {
+            RuntimeKind::Crun => self.crun.as_deref(),
+            RuntimeKind::Runc => self.runc.as_deref(),
+            RuntimeKind::Standin => None,
+        }
+    }
+
+    /// What to tell a person about this host.
+    pub fn findings(&self) -> Vec<Finding> {
+        let program = |name: &str, path: &Option<PathBuf>| Finding {
+            what: name.to_string(),
+            found: path.as_ref().map(|p| p.display().to_string()).ok_or("not in PATH".into()),
+        };
+        let root = nix::unistd::geteuid().is_root();
+        let mut findings = vec![
+            Finding {
+                what: "root".into(),
+                found: if root {
+                    Ok("yes".into())
+                } else {
+                    Err("worlds need namespaces and mounts: run as root".into())
+                },
+            },
+            program("crun", &self.crun),
+            program("runc", &self.runc),
+            program("busybox", &find("busybox")),
+            Finding {
+                what: "cgroups".into(),
+                found: Ok(if cgroup::is_v2() { "version 2" } else { "version 1" }.into()),
+            },
+        ];
+        for (need, what) in [
+            (Need::MemoryCgroup, "memory controller"),
+            (Need::SysResource, "CAP_SYS_RESOURCE"),
+            (Need::Criu, "criu"),
+        ] {
+            let lack = self.lacking.iter().find(|(lacking, _)| *lacking == need);
+            findings.push(Finding {
+                what: what.into(),
+                found: lack.map_or(Ok("yes".into()), |(_, reason)| Err(reason.clone())),
+            });
+        }
+        findings
+    }
+}
+
+/// Finds a program in `PATH`.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let usual = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().map(PathBuf::from);
+    std::env::split_paths(&path).chain(usual).map(|dir| dir.join(name)).find(|file| {
+        nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok() && file.is_file()
+    })
+}
+
+fn has_capability(number: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("CapEff:"));
+    line.and_then(|l| u64::from_str_radix(l.trim(), 16).ok())
+        .is_some_and(|bits| bits & (1 << number) != 0)
+}

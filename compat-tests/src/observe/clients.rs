@@ -1,0 +1,152 @@
+//! Attach clients: what one receives, packet by packet, and how it ends.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, connect, send, shutdown,
+    socket,
+};
+use nix::sys::stat::Mode;
+
+use super::streams::contains;
+use crate::observation::ClientSeen;
+use crate::sys;
+use crate::text::escape;
+
+/// The largest data part of a packet from the monitor.
+const LARGEST: usize = 8192;
+
+pub struct Client {
+    pub monitor: String,
+    fd: Option<OwnedFd>,
+    connected: Result<(), Errno>,
+    paused: bool,
+    packets: Vec<Vec<u8>>,
+    end: Option<&'static str>,
+    pub send_problems: Vec<String>,
+}
+
+impl Client {
+    /// Connects to `attach` in a directory, whose path may be longer than a socket's name.
+    pub fn connect(monitor: &str, directory: &Path) -> Self {
+        let connected = connect_in(directory);
+        let (fd, connected) = match connected {
+            Ok(fd) => (Some(fd), Ok(())),
+            Err(errno) => (None, Err(errno)),
+        };
+        Self {
+            monitor: monitor.to_string(),
+            fd,
+            connected,
+            paused: false,
+            packets: Vec::new(),
+            end: None,
+            send_problems: Vec::new(),
+        }
+    }
+
+    /// The descriptor to wait on, unless the client does not read.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        if self.paused { None } else { self.fd.as_ref().map(OwnedFd::as_fd) }
+    }
+
+    pub fn pump(&mut self) {
+        if self.paused {
+            return;
+        }
+        let mut buffer = vec![0; 65536];
+        while let Some(fd) = &self.fd {
+            match sys::receive(fd.as_fd(), &mut buffer) {
+                Ok(received) if received.length == 0 => self.finish("eof"),
+                Ok(received) => {
+                    self.packets.push(buffer[..received.length.min(buffer.len())].to_vec());
+                }
+                Err(Errno::EAGAIN) => return,
+                Err(Errno::EINTR) => {}
+                Err(Errno::ECONNRESET) => self.finish("reset"),
+                Err(_) => self.finish("error"),
+            }
+        }
+    }
+
+    fn finish(&mut self, end: &'static str) {
+        self.end = Some(end);
+        self.fd = None;
+    }
+
+    pub fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// Sends one packet.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` while the monitor takes no more.
+    pub fn send(&self, bytes: &[u8]) -> nix::Result<()> {
+        let fd = self.fd.as_ref().ok_or(Errno::ENOTCONN)?;
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        send(fd.as_raw_fd(), bytes, flags).map(drop)
+    }
+
+    pub fn half_close(&self) -> nix::Result<()> {
+        let fd = self.fd.as_ref().ok_or(Errno::ENOTCONN)?;
+        shutdown(fd.as_raw_fd(), Shutdown::Write)
+    }
+
+    pub fn hang_up(&mut self) {
+        if self.fd.is_some() {
+            self.finish("hung up");
+        }
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.fd.is_none()
+    }
+
+    /// Whether this text has come, on one stream or the other.
+    pub fn has(&self, text: &[u8]) -> bool {
+        contains(&self.stream(2), text) || contains(&self.stream(3), text)
+    }
+
+    fn stream(&self, kind: u8) -> Vec<u8> {
+        let of_kind = self.packets.iter().filter_map(|p| p.split_first());
+        of_kind.filter(|(k, _)| **k == kind).flat_map(|(_, data)| data).copied().collect()
+    }
+
+    pub fn seen(&self) -> ClientSeen {
+        let odd = |packet: &&Vec<u8>| {
+            let known = packet.first().is_some_and(|kind| matches!(kind, 2 | 3));
+            !known || packet.len() > LARGEST + 1 || packet.len() < 2
+        };
+        let describe = |packet: &Vec<u8>| {
+            let shown = &packet[..packet.len().min(60)];
+            format!("{} bytes: {}", packet.len(), escape(shown))
+        };
+        ClientSeen {
+            monitor: self.monitor.clone(),
+            connected: match self.connected {
+                Ok(()) => "yes".into(),
+                Err(errno) => errno.desc().into(),
+            },
+            stdout: escape(&self.stream(2)),
+            stderr: escape(&self.stream(3)),
+            odd_packets: self.packets.iter().filter(odd).map(describe).collect(),
+            end: self.end.unwrap_or(if self.connected.is_ok() { "open" } else { "" }).into(),
+            send_problems: self.send_problems.clone(),
+            packets: self.packets.iter().map(describe).collect(),
+        }
+    }
+}
+
+fn connect_in(directory: &Path) -> nix::Result<OwnedFd> {
+    let directory = open(directory, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    let path = format!("/proc/self/fd/{}/attach", directory.as_raw_fd());
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+    connect(fd.as_raw_fd(), &UnixAddr::new(path.as_str())?)?;
+    Ok(fd)
+}

@@ -1,0 +1,127 @@
+//! The report for people: a line a scenario, coloured differences, a table by area.
+
+use console::{Style, style};
+
+use super::by_area;
+use crate::diff::{self, Difference, Tag};
+use crate::suite::{Outcome, Suite, TaskResult};
+use crate::verdict::Divergence;
+
+/// Lines of one difference shown before it is cut.
+const SHOWN: usize = 60;
+
+/// One line for one outcome.
+pub fn line(outcome: &Outcome) -> String {
+    let word = outcome.word();
+    let coloured = match word {
+        "same" | "alone" => style(word).green(),
+        "explained" => style(word).cyan(),
+        "skipped" => style(word).yellow(),
+        _ => style(word).red().bold(),
+    };
+    let detail = match &outcome.result {
+        TaskResult::Skipped(reason) | TaskResult::Broken(reason) => format!(": {reason}"),
+        TaskResult::Judged { verdict, .. } if !verdict.explained.is_empty() => {
+            format!(" ({} known differences)", verdict.explained.len())
+        }
+        TaskResult::Judged { .. } => String::new(),
+    };
+    let took = outcome.took.as_millis();
+    format!("{coloured} {} [{} ms]{detail}", outcome.task.key(), took)
+}
+
+/// What is wrong with an outcome, in full; with `all`, what is known to differ too.
+pub fn details(outcome: &Outcome, known: &[Divergence], all: bool) -> String {
+    let mut out = String::new();
+    let TaskResult::Judged { verdict, candidate, .. } = &outcome.result else { return out };
+    if verdict.is_good() && !all {
+        return out;
+    }
+    out.push_str(&format!("\n{}\n", style(outcome.task.key()).bold().underlined()));
+    out.push_str(&format!("  {}\n", outcome.task.scenario.data.why));
+    for broken in &verdict.broken {
+        out.push_str(&format!("  {} {broken}\n", style("not as it must be:").red()));
+    }
+    for difference in &verdict.unexpected {
+        out.push_str(&shown(difference));
+    }
+    if all {
+        for (difference, index) in &verdict.explained {
+            let entry = &known[*index];
+            out.push_str(&format!("  {} {} ({})\n", style("known:").cyan(), entry.why, entry.doc));
+            out.push_str(&shown(difference));
+        }
+    }
+    for line in &candidate.hang {
+        out.push_str(&format!("  {line}\n"));
+    }
+    out
+}
+
+fn shown(difference: &Difference) -> String {
+    let mut out = format!("  {}\n", style(&difference.path).bold());
+    let lines = diff::show(difference);
+    for line in lines.iter().take(SHOWN) {
+        let (mark, look) = match line.tag {
+            Tag::Same => (' ', Style::new().dim()),
+            Tag::Reference => ('-', Style::new().red()),
+            Tag::Candidate => ('+', Style::new().green()),
+            Tag::Gap => (' ', Style::new().dim()),
+        };
+        out.push_str(&format!("    {}\n", look.apply_to(format!("{mark} {}", line.text))));
+    }
+    if lines.len() > SHOWN {
+        out.push_str(&format!("    ... {} lines more\n", lines.len() - SHOWN));
+    }
+    out
+}
+
+/// The table by area, and the last line.
+pub fn summary(suite: &Suite, outcomes: &[Outcome], stale: &[&Divergence]) -> String {
+    let columns = ["same", "explained", "alone", "DIFFERS", "broken", "skipped"];
+    let areas = by_area(outcomes);
+    let width = areas.keys().map(String::len).chain([8]).max().unwrap_or(8);
+    let mut out = format!("\n{:width$}", "area");
+    for column in columns {
+        out.push_str(&format!(" {column:>9}"));
+    }
+    out.push('\n');
+    for (area, counts) in &areas {
+        out.push_str(&format!("{area:width$}"));
+        for column in columns {
+            match counts.get(column) {
+                Some(count) => out.push_str(&format!(" {count:>9}")),
+                None => out.push_str(&format!(" {:>9}", "-")),
+            }
+        }
+        out.push('\n');
+    }
+    for entry in stale {
+        out.push_str(&format!(
+            "{} {} {}: {}\n",
+            style("known divergence that did not show:").red(),
+            entry.scenario.joined(),
+            entry.path.joined(),
+            entry.why
+        ));
+    }
+    let bad = outcomes.iter().filter(|o| !o.is_good()).count();
+    out.push_str(&format!("\nreference: {}\n", suite.reference.label()));
+    out.push_str(&format!(
+        "candidate: {} ({})\n",
+        suite.candidate.path.display(),
+        suite.candidate.label
+    ));
+    let verdict = if bad == 0 && stale.is_empty() {
+        style(format!("{} runs, nothing unexplained", outcomes.len())).green()
+    } else {
+        style(format!(
+            "{} runs, {bad} with unexplained differences, {} stale entries",
+            outcomes.len(),
+            stale.len()
+        ))
+        .red()
+    };
+    out.push_str(&format!("{verdict}\n"));
+    out
+}

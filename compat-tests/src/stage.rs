@@ -1,0 +1,159 @@
+//! The processes between the suite and a world.
+//!
+//! Each run gets two: the *keeper* owns the cgroups and a mount namespace, notices when the
+//! suite is gone, and cleans up in any case; the *player* is process 1 of a pid namespace with
+//! private `/proc`, `/run`, `/dev` and `/tmp`, so that ending it ends everything it started.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+use crate::observation::Observation;
+use crate::scenario::{RuntimeKind, Scenario};
+use crate::sys::{self, ChildSetup};
+use crate::{cgroup, driver, world};
+
+/// The hidden sub-commands of the suite's binary.
+pub const KEEPER: &str = "__keep";
+pub const PLAYER: &str = "__play";
+
+/// How much longer than its scenario a player may live.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// All a run needs to know.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Request {
+    pub scenario_path: PathBuf,
+    pub scenario: String,
+    pub runtime: RuntimeKind,
+    pub monitor: PathBuf,
+    pub tools: Tools,
+    /// Filled in by the keeper.
+    pub cgroup: String,
+}
+
+/// The programs a world is made of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Tools {
+    /// The real runtime, or the stand-in.
+    pub runtime: PathBuf,
+    pub recorder: PathBuf,
+    pub exit_recorder: PathBuf,
+    pub payload: PathBuf,
+    pub busybox: PathBuf,
+}
+
+/// Runs one scenario under one monitor and returns what was seen.
+///
+/// # Errors
+///
+/// Only the suite's own failures: whatever a monitor does is an observation.
+pub fn run(suite: &Path, request: &Request) -> Result<Observation> {
+    let mut command = Command::new(suite);
+    command.arg(KEEPER).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    sys::prepare(&mut command, ChildSetup { new_session: true, ..ChildSetup::default() });
+    let mut keeper =
+        command.spawn().with_context(|| format!("cannot start {}", suite.display()))?;
+    let mut life = keeper.stdin.take().context("no pipe to the keeper")?;
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    life.write_all(&line)?;
+    let mut stderr = keeper.stderr.take().context("no pipe from the keeper")?;
+    let complaints = std::thread::spawn(move || {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).map(|_| text)
+    });
+    let mut output = Vec::new();
+    keeper.stdout.take().context("no pipe from the keeper")?.read_to_end(&mut output)?;
+    drop(life);
+    let status = keeper.wait()?;
+    let complaints = complaints.join().ok().and_then(Result::ok).unwrap_or_default();
+    if !status.success() || output.is_empty() {
+        bail!("the world broke ({status}): {}", complaints.trim());
+    }
+    serde_json::from_slice(&output).context("the player's record is unreadable")
+}
+
+/// The keeper's life.
+///
+/// # Errors
+///
+/// What kept the player from being started.
+pub fn keep() -> Result<ExitStatus> {
+    let mut stdin = BufReader::new(std::io::stdin());
+    let mut line = String::new();
+    stdin.read_line(&mut line)?;
+    let mut request: Request = serde_json::from_str(&line)?;
+    request.cgroup = cgroup::name(std::process::id());
+
+    // The watcher starts first: no thread can be made once the pid namespace is set.
+    let (tell, told) = std::sync::mpsc::channel::<i32>();
+    std::thread::spawn(move || {
+        let Ok(player) = told.recv() else { return };
+        let _ = stdin.read_to_end(&mut Vec::new());
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(player), Signal::SIGKILL);
+    });
+    unshare(CloneFlags::CLONE_NEWNS).context("no private mount namespace (are you root?)")?;
+    private_mounts()?;
+    cgroup::make_usable()?;
+    unshare(CloneFlags::CLONE_NEWPID).context("no private pid namespace")?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("conmon-compat").arg(PLAYER).stdin(Stdio::piped());
+    let setup = ChildSetup { parent_death_signal: Some(Signal::SIGKILL), ..ChildSetup::default() };
+    sys::prepare(&mut command, setup);
+    let mut player = command.spawn().context("cannot start the player")?;
+    tell.send(i32::try_from(player.id())?)?;
+    if let Some(mut pipe) = player.stdin.take() {
+        serde_json::to_writer(&mut pipe, &request)?;
+    }
+    let status = player.wait()?;
+    cgroup::remove(&request.cgroup);
+    Ok(status)
+}
+
+/// The player's life: build the world, play, print what was seen.
+///
+/// # Errors
+///
+/// What the world lacked.
+pub fn play() -> Result<()> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    let request: Request = serde_json::from_str(&text)?;
+    sys::close_inherited_on_exec()?;
+    let _reserved = sys::reserve_low_descriptors()?;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    private_mounts()?;
+    let scenario = Scenario::parse(&request.scenario_path, &request.scenario)?;
+    let limit = Duration::from_secs_f64(scenario.data.deadline);
+    end_at(Instant::now() + limit + GRACE);
+    let world = world::build(&request, &scenario)?;
+    let observation = driver::play(&request, &scenario, &world)?;
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, &observation)?;
+    out.flush()?;
+    Ok(())
+}
+
+fn private_mounts() -> Result<()> {
+    let none: Option<&str> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+        .context("cannot make mounts private")
+}
+
+/// Ends this process, and with it the world, should the driver itself hang.
+fn end_at(deadline: Instant) {
+    std::thread::spawn(move || {
+        std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
+        eprintln!("the player did not end in time");
+        std::process::abort();
+    });
+}

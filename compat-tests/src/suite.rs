@@ -1,0 +1,271 @@
+//! Running many scenarios: which, in what order, how many at once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::host::{self, Host};
+use crate::observation::Observation;
+use crate::scenario::{RuntimeKind, Scenario};
+use crate::stage::{self, Request, Tools};
+use crate::subject::Subject;
+use crate::verdict::{self, Divergence, Rules, Verdict};
+
+/// Where one side's observations come from.
+pub enum Source {
+    Run(Subject),
+    /// Recorded earlier, by scenario and runtime.
+    Recorded {
+        version: semver::Version,
+        label: String,
+        seen: BTreeMap<String, Observation>,
+    },
+}
+
+impl Source {
+    pub fn version(&self) -> &semver::Version {
+        match self {
+            Self::Run(subject) => &subject.version,
+            Self::Recorded { version, .. } => version,
+        }
+    }
+
+    pub fn label(&self) -> String {
+        match self {
+            Self::Run(subject) => format!("{} ({})", subject.path.display(), subject.label),
+            Self::Recorded { label, .. } => label.clone(),
+        }
+    }
+}
+
+/// Everything a comparison needs.
+pub struct Suite {
+    /// This program, which also plays the worlds.
+    pub program: PathBuf,
+    pub host: Host,
+    pub reference: Source,
+    pub candidate: Subject,
+    pub known: Vec<Divergence>,
+    /// Whether `expect`s that only a good candidate meets are asked for.
+    pub judge_candidate: bool,
+}
+
+/// One scenario with one runtime.
+#[derive(Clone)]
+pub struct Task {
+    pub scenario: std::sync::Arc<Scenario>,
+    pub runtime: RuntimeKind,
+}
+
+impl Task {
+    pub fn key(&self) -> String {
+        format!("{} {}", self.scenario.name, self.runtime)
+    }
+}
+
+/// What came of a task.
+#[derive(Clone)]
+pub struct Outcome {
+    pub task: Task,
+    pub result: TaskResult,
+    pub took: Duration,
+}
+
+#[derive(Clone)]
+#[allow(clippy::large_enum_variant, reason = "few exist, none is moved in a loop")]
+pub enum TaskResult {
+    Skipped(String),
+    /// The suite itself failed.
+    Broken(String),
+    Judged {
+        verdict: Verdict,
+        reference: Option<Observation>,
+        candidate: Observation,
+    },
+}
+
+impl Outcome {
+    pub fn is_good(&self) -> bool {
+        match &self.result {
+            TaskResult::Skipped(_) => true,
+            TaskResult::Broken(_) => false,
+            TaskResult::Judged { verdict, .. } => verdict.is_good(),
+        }
+    }
+
+    /// One word for lists.
+    pub fn word(&self) -> &'static str {
+        match &self.result {
+            TaskResult::Skipped(_) => "skipped",
+            TaskResult::Broken(_) => "broken",
+            TaskResult::Judged { verdict, .. } if !verdict.is_good() => "DIFFERS",
+            TaskResult::Judged { verdict, .. } if !verdict.explained.is_empty() => "explained",
+            TaskResult::Judged { reference: None, .. } => "alone",
+            TaskResult::Judged { .. } => "same",
+        }
+    }
+}
+
+/// Pairs scenarios with runtimes.
+pub fn tasks(scenarios: Vec<Scenario>, runtimes: &[RuntimeKind]) -> Vec<Task> {
+    let mut tasks = Vec::new();
+    for scenario in scenarios {
+        let scenario = std::sync::Arc::new(scenario);
+        for runtime in &scenario.data.runtimes {
+            let chosen = *runtime == RuntimeKind::Standin || runtimes.contains(runtime);
+            if chosen {
+                tasks.push(Task { scenario: scenario.clone(), runtime: *runtime });
+            }
+        }
+    }
+    tasks
+}
+
+impl Suite {
+    /// Runs tasks on `jobs` threads, `repeat` times over, and hands each outcome on.
+    pub fn run(&self, tasks: &[Task], jobs: usize, repeat: usize, outcomes: &Sender<Outcome>) {
+        let next = AtomicUsize::new(0);
+        let outcomes = Mutex::new(outcomes.clone());
+        std::thread::scope(|scope| {
+            for _ in 0..jobs.max(1) {
+                scope.spawn(|| {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        if index >= tasks.len() * repeat {
+                            return;
+                        }
+                        let outcome = self.run_one(&tasks[index % tasks.len()]);
+                        let sender = outcomes.lock().map(|sender| sender.clone());
+                        if sender.is_ok_and(|sender| sender.send(outcome).is_err()) {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+    }
+
+    /// Runs one task under both monitors and judges.
+    pub fn run_one(&self, task: &Task) -> Outcome {
+        let began = Instant::now();
+        let result = match self.host.obstacle(&task.scenario, task.runtime) {
+            Some(reason) => TaskResult::Skipped(reason),
+            None => {
+                self.compare(task).unwrap_or_else(|error| TaskResult::Broken(format!("{error:#}")))
+            }
+        };
+        Outcome { task: task.clone(), result, took: began.elapsed() }
+    }
+
+    fn compare(&self, task: &Task) -> Result<TaskResult> {
+        let known = task.scenario.data.reference.as_ref();
+        let comparable = known.is_none_or(|versions| versions.matches(self.reference.version()));
+        let reference = match &self.reference {
+            _ if !comparable => None,
+            Source::Run(subject) => Some(observe(&self.program, &self.host, task, subject)?),
+            Source::Recorded { seen, .. } => Some(
+                seen.get(&task.key()).cloned().context("not among the recorded observations")?,
+            ),
+        };
+        let candidate = observe(&self.program, &self.host, task, &self.candidate)?;
+        let rules = Rules {
+            scenario: &task.scenario,
+            runtime: task.runtime,
+            known: &self.known,
+            reference_version: self.reference.version(),
+            judge_candidate: self.judge_candidate,
+        };
+        let verdict = verdict::judge(&rules, reference.as_ref(), &candidate)?;
+        Ok(TaskResult::Judged { verdict, reference, candidate })
+    }
+
+    /// Known divergences that should have shown in these outcomes and did not.
+    ///
+    /// An entry with a pattern is judged only when every scenario ran (`complete`).
+    pub fn stale(&self, outcomes: &[Outcome], complete: bool) -> Vec<&Divergence> {
+        let version = self.reference.version();
+        let judged: Vec<(&Task, &Verdict)> = outcomes
+            .iter()
+            .filter_map(|outcome| match &outcome.result {
+                TaskResult::Judged { verdict, reference: Some(_), .. } => {
+                    Some((&outcome.task, verdict))
+                }
+                _ => None,
+            })
+            .collect();
+        let entries = self.known.iter().enumerate();
+        entries
+            .filter(|(index, entry)| {
+                let mut concerned = judged
+                    .iter()
+                    .filter(|(task, _)| entry.concerns(&task.scenario.name, task.runtime, version))
+                    .peekable();
+                let ran = concerned.peek().is_some();
+                let fired =
+                    concerned.any(|(_, verdict)| verdict.explained.iter().any(|(_, i)| i == index));
+                ran && !fired && (complete || entry.is_exact())
+            })
+            .map(|(_, entry)| entry)
+            .collect()
+    }
+}
+
+/// Runs a task under one monitor.
+///
+/// # Errors
+///
+/// The suite's own failures.
+pub fn observe(
+    program: &std::path::Path,
+    host: &Host,
+    task: &Task,
+    subject: &Subject,
+) -> Result<Observation> {
+    let text = std::fs::read_to_string(&task.scenario.path)
+        .with_context(|| format!("cannot read {}", task.scenario.path.display()))?;
+    let request = Request {
+        scenario_path: task.scenario.path.clone(),
+        scenario: text,
+        runtime: task.runtime,
+        monitor: subject.path.clone(),
+        tools: tools(program, host, task.runtime)?,
+        cgroup: String::new(),
+    };
+    stage::run(program, &request)
+}
+
+/// Finds the programs of a world, beside this one unless `CONMON_COMPAT_TOOLS` says where.
+///
+/// # Errors
+///
+/// Names the program that is missing.
+pub fn tools(program: &std::path::Path, host: &Host, runtime: RuntimeKind) -> Result<Tools> {
+    let beside = program.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
+    let directory = std::env::var_os("CONMON_COMPAT_TOOLS").map_or(beside, PathBuf::from);
+    let tool = |name: &str| {
+        let path = directory.join(name);
+        if path.exists() { Ok(path) } else { bail!("{} is missing", path.display()) }
+    };
+    let runtime = match host.runtime(runtime) {
+        Some(path) => path.to_path_buf(),
+        None => tool("standin-runtime")?,
+    };
+    Ok(Tools {
+        runtime,
+        recorder: tool("recording-runtime")?,
+        exit_recorder: tool("exit-recorder")?,
+        payload: payload().map_or_else(|| tool("payload"), Ok)?,
+        busybox: host::find("busybox").context("busybox (static) is not installed")?,
+    })
+}
+
+/// The static payload, where the build made one.
+fn payload() -> Option<PathBuf> {
+    let built = option_env!("CONMON_COMPAT_PAYLOAD").map(PathBuf::from);
+    built.filter(|path| path.exists())
+}

@@ -1,0 +1,152 @@
+//! The few kernel calls that need `unsafe`.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal};
+
+/// What is done in a new process between fork and exec.
+#[derive(Default)]
+pub struct ChildSetup {
+    /// Descriptors and the numbers they get; each loses its close-on-exec flag.
+    pub fds: Vec<(OwnedFd, RawFd)>,
+    pub close: Vec<RawFd>,
+    pub umask: Option<u32>,
+    pub new_group: bool,
+    pub new_session: bool,
+    pub controlling_tty: bool,
+    pub ignore: Vec<Signal>,
+    pub block: Vec<Signal>,
+    pub parent_death_signal: Option<Signal>,
+    pub unshare: Option<CloneFlags>,
+    pub oom_score_adj: Option<i32>,
+}
+
+/// Arranges for `setup` to happen in the child that `command` will start.
+pub fn prepare(command: &mut Command, setup: ChildSetup) {
+    let steps = move || apply(&setup);
+    // SAFETY: between fork and exec `apply` makes system calls on data prepared before the
+    // fork; the one allocation, in formatting a number, happens in a process whose other
+    // threads hold no allocator lock that glibc does not release in the child.
+    unsafe { command.pre_exec(steps) };
+}
+
+fn apply(setup: &ChildSetup) -> io::Result<()> {
+    if let Some(signal) = setup.parent_death_signal {
+        nix::sys::prctl::set_pdeathsig(signal)?;
+    }
+    if let Some(flags) = setup.unshare {
+        nix::sched::unshare(flags)?;
+    }
+    if let Some(mask) = setup.umask {
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
+    }
+    if let Some(score) = setup.oom_score_adj {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string())?;
+    }
+    if setup.new_session {
+        nix::unistd::setsid()?;
+    } else if setup.new_group {
+        nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), nix::unistd::Pid::from_raw(0))?;
+    }
+    for signal in &setup.ignore {
+        // SAFETY: ignoring a signal installs no handler.
+        unsafe { nix::sys::signal::signal(*signal, SigHandler::SigIgn) }?;
+    }
+    let mut mask = SigSet::empty();
+    setup.block.iter().for_each(|signal| mask.add(*signal));
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?;
+    for (fd, number) in &setup.fds {
+        // SAFETY: the number is reserved for this by the caller; nobody else owns it here.
+        Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), *number) })?;
+    }
+    for number in &setup.close {
+        // SAFETY: as above; a number that is not open is no error.
+        unsafe { libc::close(*number) };
+    }
+    if setup.controlling_tty {
+        // SAFETY: TIOCSCTTY takes an int by value.
+        unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) };
+    }
+    Ok(())
+}
+
+/// Occupies the numbers 3 to 29, so that what the suite opens later lies above them and a
+/// child can be given any of them.
+pub fn reserve_low_descriptors() -> io::Result<Vec<OwnedFd>> {
+    let null = std::fs::File::open("/dev/null")?;
+    let mut kept = Vec::new();
+    loop {
+        let fd = null.as_fd().try_clone_to_owned()?;
+        if fd.as_raw_fd() >= 30 {
+            return Ok(kept);
+        }
+        kept.push(fd);
+    }
+}
+
+/// Keeps whatever this process was started with from its children.
+pub fn close_inherited_on_exec() -> nix::Result<()> {
+    let last = libc::c_uint::MAX;
+    // SAFETY: marking descriptors close-on-exec frees none of them.
+    let done = unsafe {
+        libc::syscall(libc::SYS_close_range, 3 as libc::c_uint, last, libc::CLOSE_RANGE_CLOEXEC)
+    };
+    Errno::result(done).map(drop)
+}
+
+/// Receives one message with its length before truncation, its sender's pid (when the socket
+/// passes credentials) and the first descriptor that came along.
+pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<Received> {
+    let mut control = [0_u8; 256];
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: an all-zero msghdr is a valid empty one.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = control.len();
+    let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: header points to a buffer, a part and a control area that outlive the call.
+    let length = Errno::result(unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut header, flags) })?;
+    let mut received =
+        Received { length: usize::try_from(length).unwrap_or(0), pid: None, fd: None };
+    // SAFETY: the kernel has filled the control area that header describes.
+    let mut message = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+    while !message.is_null() {
+        // SAFETY: message is a control header inside the area, as CMSG_*HDR return them.
+        let (kind, data) = unsafe { ((*message).cmsg_type, libc::CMSG_DATA(message)) };
+        if kind == libc::SCM_CREDENTIALS {
+            // SAFETY: this kind carries one ucred.
+            let credentials = unsafe { data.cast::<libc::ucred>().read_unaligned() };
+            received.pid = Some(credentials.pid);
+        } else if kind == libc::SCM_RIGHTS {
+            // SAFETY: this kind carries at least one descriptor, now ours.
+            let fd = unsafe { OwnedFd::from_raw_fd(data.cast::<RawFd>().read_unaligned()) };
+            received.fd = Some(fd);
+        }
+        // SAFETY: header and message are as above.
+        message = unsafe { libc::CMSG_NXTHDR(&raw const header, message) };
+    }
+    Ok(received)
+}
+
+/// What [`receive`] got.
+pub struct Received {
+    pub length: usize,
+    pub pid: Option<i32>,
+    pub fd: Option<OwnedFd>,
+}
+
+/// Opens a pseudo terminal: its master and its slave.
+pub fn open_terminal() -> nix::Result<(OwnedFd, OwnedFd)> {
+    let ends = nix::pty::openpty(None, None)?;
+    for fd in [&ends.master, &ends.slave] {
+        nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+    }
+    Ok((ends.master, ends.slave))
+}

@@ -1,0 +1,124 @@
+//! Bytes as text and back, and the globs that name observations.
+//!
+//! Everything observed is stored as text in which printable ASCII and valid UTF-8 stand for
+//! themselves and every other byte is an escape, so a record is readable and loses nothing.
+
+/// Writes bytes as text: `\n`, `\t`, `\xNN` and `\\` for what would not survive as itself.
+pub fn escape(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => out.push_str("\\\\"),
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                c if (c as u32) < 0x20 || c as u32 == 0x7f => {
+                    out.push_str(&format!("\\x{:02x}", c as u32));
+                }
+                c => out.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out
+}
+
+/// Turns the escapes of [`escape`], and `\"`, `\0`, `\e`, back into bytes.
+///
+/// # Errors
+///
+/// The offending escape, when it is none of these.
+pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            let mut buffer = [0; 4];
+            out.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes());
+            continue;
+        }
+        match chars.next() {
+            Some('n') => out.push(b'\n'),
+            Some('r') => out.push(b'\r'),
+            Some('t') => out.push(b'\t'),
+            Some('0') => out.push(0),
+            Some('e') => out.push(0x1b),
+            Some('\\') => out.push(b'\\'),
+            Some('"') => out.push(b'"'),
+            Some('x') => {
+                let digits: String = chars.by_ref().take(2).collect();
+                let byte = u8::from_str_radix(&digits, 16)
+                    .ok()
+                    .filter(|_| digits.len() == 2)
+                    .ok_or_else(|| format!("`\\x{digits}` is not a byte"))?;
+                out.push(byte);
+            }
+            Some(other) => return Err(format!("unknown escape `\\{other}`")),
+            None => return Err("a lone backslash at the end".into()),
+        }
+    }
+    Ok(out)
+}
+
+/// Says whether `text` fits `pattern`: `*` stands for anything without `separator`, `**` for
+/// anything at all, `?` for one character.
+pub fn glob(pattern: &str, text: &str, separator: char) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let text: Vec<char> = text.chars().collect();
+    fits(&pattern, &text, separator)
+}
+
+fn fits(pattern: &[char], text: &[char], separator: char) -> bool {
+    match pattern {
+        [] => text.is_empty(),
+        ['*', '*', rest @ ..] => (0..=text.len()).any(|n| fits(rest, &text[n..], separator)),
+        ['*', rest @ ..] => {
+            let longest = text.iter().position(|c| *c == separator).unwrap_or(text.len());
+            (0..=longest).any(|n| fits(rest, &text[n..], separator))
+        }
+        ['?', rest @ ..] => matches!(text, [_, more @ ..] if fits(rest, more, separator)),
+        [c, rest @ ..] => {
+            matches!(text, [first, more @ ..] if first == c && fits(rest, more, separator))
+        }
+    }
+}
+
+/// Says whether an observation path fits a pattern, or lies inside what the pattern names.
+pub fn names(pattern: &str, path: &str) -> bool {
+    glob(pattern, path, '.') || glob(&format!("{pattern}.**"), path, '.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaping_loses_nothing() {
+        let every_byte: Vec<u8> = (0..=255).collect();
+        assert_eq!(unescape(&escape(&every_byte)).unwrap(), every_byte);
+        assert_eq!(escape("a\u{201c}b\\\n".as_bytes()), "a\u{201c}b\\\\\\n");
+    }
+
+    #[test]
+    fn refuses_an_unknown_escape() {
+        assert!(unescape("a\\q").unwrap_err().contains("\\q"));
+        assert!(unescape("\\x1").is_err());
+    }
+
+    #[test]
+    fn one_star_stays_inside_a_segment() {
+        assert!(glob("exec/*", "exec/one", '/'));
+        assert!(!glob("exec/*", "exec/one/two", '/'));
+        assert!(glob("**", "exec/one/two", '/'));
+        assert!(!glob("a.*.c", "a.b.x.c", '.'));
+    }
+
+    #[test]
+    fn a_pattern_covers_what_is_inside() {
+        assert!(names("monitors.*.launch", "monitors.main.launch.stderr"));
+        assert!(!names("monitors.*.launch", "monitors.main.launched"));
+    }
+}

@@ -1,0 +1,343 @@
+//! Judging differences: against what a scenario allows, what is known, and what must hold.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use semver::{Version, VersionReq};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::diff::{self, Difference};
+use crate::observation::{INTERNAL, Observation};
+use crate::scenario::{Expect, RuntimeKind, Scenario, Side};
+use crate::text::{glob, names};
+
+/// One entry of `fixtures/divergences.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Divergence {
+    /// Globs over scenario names.
+    pub scenario: OneOrMany,
+    /// Globs over the paths of observations.
+    pub path: OneOrMany,
+    #[serde(default = "any_version")]
+    pub reference: VersionReq,
+    pub runtime: Option<RuntimeKind>,
+    pub kind: Kind,
+    pub why: String,
+    pub doc: String,
+    /// Globs over both values, to say what exactly is known.
+    pub from: Option<String>,
+    pub to: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    fn any(&self, fits: impl Fn(&str) -> bool) -> bool {
+        match self {
+            Self::One(one) => fits(one),
+            Self::Many(many) => many.iter().any(|one| fits(one)),
+        }
+    }
+
+    /// The patterns, for showing.
+    pub fn joined(&self) -> String {
+        match self {
+            Self::One(one) => one.clone(),
+            Self::Many(many) => many.join(", "),
+        }
+    }
+
+    fn is_exact(&self) -> bool {
+        match self {
+            Self::One(one) => !one.contains('*'),
+            Self::Many(many) => many.iter().all(|one| !one.contains('*')),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The reference does something wrong.
+    Defect,
+    /// The reference is of another version.
+    Version,
+    /// Ours does more, on purpose.
+    Improvement,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    divergence: Vec<Divergence>,
+}
+
+fn any_version() -> VersionReq {
+    VersionReq::STAR
+}
+
+/// Reads the known divergences.
+///
+/// # Errors
+///
+/// The file, and where in it.
+pub fn load(path: &Path) -> Result<Vec<Divergence>> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let file: File = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+    Ok(file.divergence)
+}
+
+impl Divergence {
+    /// Whether the entry speaks about this scenario and runtime.
+    pub fn concerns(&self, scenario: &str, runtime: RuntimeKind, reference: &Version) -> bool {
+        self.scenario.any(|pattern| glob(pattern, scenario, '/'))
+            && self.runtime.is_none_or(|only| only == runtime)
+            && self.reference.matches(reference)
+    }
+
+    fn covers(&self, difference: &Difference) -> bool {
+        let text = |value: &Option<Value>| match value {
+            None => "(absent)".to_string(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        };
+        let fits = |pattern: &Option<String>, value: &Option<Value>| {
+            pattern.as_ref().is_none_or(|p| glob(p, &text(value), '\u{0}'))
+        };
+        self.path.any(|pattern| names(pattern, &difference.path))
+            && fits(&self.from, &difference.reference)
+            && fits(&self.to, &difference.candidate)
+    }
+
+    /// Whether one scenario decides if the entry is stale.
+    pub fn is_exact(&self) -> bool {
+        self.scenario.is_exact()
+    }
+}
+
+/// What came of one comparison.
+#[derive(Debug, Clone, Default)]
+pub struct Verdict {
+    pub unexpected: Vec<Difference>,
+    /// Each with the index of the entry that explains it.
+    pub explained: Vec<(Difference, usize)>,
+    /// Failed expectations and values outside what is allowed, in words.
+    pub broken: Vec<String>,
+}
+
+impl Verdict {
+    pub fn is_good(&self) -> bool {
+        self.unexpected.is_empty() && self.broken.is_empty()
+    }
+}
+
+/// What to judge by.
+pub struct Rules<'a> {
+    pub scenario: &'a Scenario,
+    pub runtime: RuntimeKind,
+    pub known: &'a [Divergence],
+    pub reference_version: &'a Version,
+    /// Whether what only the candidate must do is asked for.
+    pub judge_candidate: bool,
+}
+
+/// Compares and judges. Without a reference only the expectations count.
+///
+/// # Errors
+///
+/// An observation that cannot be turned into data.
+pub fn judge(
+    rules: &Rules<'_>,
+    reference: Option<&Observation>,
+    candidate: &Observation,
+) -> Result<Verdict> {
+    let mut verdict = Verdict::default();
+    let candidate = serde_json::to_value(candidate)?;
+    let reference = reference.map(serde_json::to_value).transpose()?;
+    if let Some(reference) = &reference {
+        let (a, b) = (prepared(rules, reference), prepared(rules, &candidate));
+        allowed(rules, &a, &b, &mut verdict);
+        for difference in diff::compare(&a, &b) {
+            if is_allowed_path(rules, &difference.path) {
+                continue;
+            }
+            let entry = rules.known.iter().position(|entry| {
+                entry.concerns(&rules.scenario.name, rules.runtime, rules.reference_version)
+                    && entry.covers(&difference)
+            });
+            match entry {
+                Some(index) => verdict.explained.push((difference, index)),
+                None => verdict.unexpected.push(difference),
+            }
+        }
+    }
+    for expect in &rules.scenario.data.expect {
+        if expect.of == Side::Both {
+            if let Some(reference) = &reference {
+                check(expect, "reference", reference, &mut verdict);
+            }
+        }
+        if expect.of == Side::Both || rules.judge_candidate {
+            check(expect, "candidate", &candidate, &mut verdict);
+        }
+    }
+    Ok(verdict)
+}
+
+/// An observation without what is not compared, unordered lists sorted.
+fn prepared(rules: &Rules<'_>, value: &Value) -> Value {
+    let data = &rules.scenario.data;
+    let mut value = value.clone();
+    let asked = |path: &str| data.also.iter().any(|pattern| names(pattern, path));
+    let leads_to_asked = |path: &str| {
+        data.also.iter().any(|pattern| {
+            let depth = path.split('.').count();
+            let head: Vec<&str> = pattern.split('.').take(depth).collect();
+            glob(&head.join("."), path, '.')
+        })
+    };
+    diff::remove(&mut value, &|path| {
+        let internal = INTERNAL.iter().any(|pattern| names(pattern, path));
+        let ignored = data.ignore.iter().any(|excuse| names(&excuse.path, path));
+        let wanted = data.compare.as_ref().is_none_or(|patterns| {
+            patterns.iter().any(|pattern| names(pattern, path) || leads(path, pattern))
+        });
+        !ignored && ((wanted && !internal) || asked(path) || leads_to_asked(path))
+    });
+    for excuse in &data.unordered {
+        sort("", &excuse.path, &mut value);
+    }
+    value
+}
+
+/// Whether a path lies on the way to what a pattern names.
+fn leads(path: &str, pattern: &str) -> bool {
+    let depth = path.split('.').count();
+    let head: Vec<&str> = pattern.split('.').take(depth).collect();
+    pattern.starts_with("**") || glob(&head.join("."), path, '.')
+}
+
+fn sort(path: &str, pattern: &str, value: &mut Value) {
+    let join = |key: &str| if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+    match value {
+        Value::Array(list) if glob(pattern, path, '.') => list.sort_by_key(Value::to_string),
+        Value::Array(list) => {
+            for (index, inner) in list.iter_mut().enumerate() {
+                sort(&join(&index.to_string()), pattern, inner);
+            }
+        }
+        Value::Object(map) => {
+            for (key, inner) in map.iter_mut() {
+                sort(&join(key), pattern, inner);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_allowed_path(rules: &Rules<'_>, path: &str) -> bool {
+    rules.scenario.data.allowed.iter().any(|allowed| names(&allowed.path, path))
+}
+
+fn allowed(rules: &Rules<'_>, reference: &Value, candidate: &Value, verdict: &mut Verdict) {
+    for allowed in &rules.scenario.data.allowed {
+        let values: Vec<Value> = allowed.values.iter().map(json).collect();
+        for (side, value) in [("reference", reference), ("candidate", candidate)] {
+            let found = diff::lookup(value, &allowed.path).cloned().unwrap_or(Value::Null);
+            if !values.contains(&found) {
+                verdict.broken.push(format!(
+                    "{side}: {} is {found}, outside of what is allowed ({})",
+                    allowed.path, allowed.why
+                ));
+            }
+        }
+    }
+}
+
+fn check(expect: &Expect, side: &str, value: &Value, verdict: &mut Verdict) {
+    let found = diff::lookup(value, &expect.path);
+    let text = match found {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    let number = || match found {
+        Some(Value::Number(number)) => number.as_f64(),
+        Some(Value::Array(list)) => Some(list.len() as f64),
+        Some(Value::String(text)) => text.parse().ok(),
+        _ => None,
+    };
+    let holds = if let Some(is) = &expect.is {
+        found == Some(&json(is))
+    } else if let Some(has) = &expect.has {
+        found.is_some() && text.contains(has.as_str())
+    } else if let Some(lacks) = &expect.lacks {
+        !text.contains(lacks.as_str())
+    } else if let Some(pattern) = &expect.glob {
+        found.is_some() && glob(pattern, &text, '\u{0}')
+    } else if let Some(values) = &expect.one_of {
+        values.iter().any(|value| found == Some(&json(value)))
+    } else if let Some(absent) = expect.absent {
+        found.is_none() == absent
+    } else if let Some(count) = expect.count {
+        let length = match found {
+            Some(Value::Array(list)) => list.len(),
+            Some(Value::Object(map)) => map.len(),
+            _ => 0,
+        };
+        length == count
+    } else {
+        number().is_some_and(|n| {
+            expect.at_least.is_none_or(|least| n >= least)
+                && expect.at_most.is_none_or(|most| n <= most)
+        })
+    };
+    if !holds {
+        let found = found.map_or_else(|| "absent".to_string(), Value::to_string);
+        verdict.broken.push(format!(
+            "{side}: {} is {found}; expected {}",
+            expect.path,
+            wish(expect)
+        ));
+    }
+}
+
+fn wish(expect: &Expect) -> String {
+    let show = |value: &toml::Value| json(value).to_string();
+    if let Some(is) = &expect.is {
+        return show(is);
+    }
+    if let Some(values) = &expect.one_of {
+        return format!("one of {}", values.iter().map(show).collect::<Vec<_>>().join(", "));
+    }
+    for (word, text) in [
+        ("a text with", &expect.has),
+        ("a text without", &expect.lacks),
+        ("the form", &expect.glob),
+    ] {
+        if let Some(text) = text {
+            return format!("{word} `{text}`");
+        }
+    }
+    if let Some(count) = expect.count {
+        return format!("{count} items");
+    }
+    match (expect.absent, expect.at_least, expect.at_most) {
+        (Some(true), ..) => "nothing there".into(),
+        (Some(false), ..) => "something there".into(),
+        (None, least, most) => format!("from {least:?} to {most:?}"),
+    }
+}
+
+fn json(value: &toml::Value) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}

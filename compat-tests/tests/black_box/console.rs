@@ -1,0 +1,178 @@
+//! The console socket and what a runtime may do wrong with it.
+
+use crate::facts::{A_WHILE, await_fact, cpu_time};
+use crate::peer::Peer;
+use crate::subject::Subject::{self, Candidate, Reference};
+use crate::world::World;
+use rstest::rstest;
+use std::fs;
+
+fn left_in_temporary_directory(world: &World) -> usize {
+    fs::read_dir(world.path("tmp")).unwrap().count()
+}
+
+#[rstest]
+fn gives_the_container_a_terminal(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    world.container(&["isatty", "say-err", "to stderr", "exit", "3"]);
+    let mut monitor = world.create().with(&["-t", "--sync"]).sync_pipe().start();
+    assert!(monitor.container() > 1);
+    assert_eq!(monitor.code(), 3);
+    assert_eq!(world.log(), ["stdout F tty tty tty\r", "stdout F to stderr\r"]);
+    assert_eq!(left_in_temporary_directory(&world), 0);
+}
+
+#[rstest]
+fn passes_typing_and_window_sizes_on(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    world.container(&["on-winch", "say", "ready", "wait-signal", "read-line", "winsize"]);
+    let mut monitor = world.create().with(&["-t", "--sync"]).sync_pipe().start();
+    let client = Peer::attach(&world.path("bundle/attach"));
+    monitor.await_log("ready");
+    world.write_fifo("ctl", b"1 24 80\n");
+    monitor.await_log("winch 24 80");
+    client.send(b"typed\n");
+    assert_eq!(monitor.code(), 0);
+    let output = world.output("stdout");
+    assert!(output.ends_with("got typed\r\n24 80\r\n"), "{output:?}");
+    let seen = client.rest().replace('\u{2}', "");
+    assert!(output.ends_with(&seen) && seen.contains("got typed"), "{seen:?}");
+}
+
+/// Callers send the first size before there is a terminal.
+#[rstest]
+fn keeps_an_early_window_size(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    let go = world.text("go");
+    world.script(
+        &["wait-file", &world.text("sized"), "winsize"],
+        &[&["wait-file", &go], &["console"], &["container"], &["pid-file"]],
+    );
+    let mut monitor = world.create().with(&["-t", "--sync"]).sync_pipe().start();
+    world.write_fifo("ctl", b"1 33 101\n");
+    fs::write(go, "").unwrap();
+    monitor.container();
+    // A second size shows when the first one has been applied: they come in order.
+    crate::facts::await_settled(monitor.pid());
+    fs::write(world.path("sized"), "").unwrap();
+    assert_eq!(monitor.code(), 0);
+    assert_eq!(world.log(), ["stdout F 33 101\r"]);
+}
+
+#[rstest]
+fn a_failed_create_keeps_the_runtimes_words(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    world.script(&[], &[&["stderr", "no image"], &["exit", "1"]]);
+    let mut monitor = world.create().with(&["-t", "--sync"]).sync_pipe().start();
+    let report = monitor.sync().report().unwrap();
+    assert_eq!(report, "{\"data\": -1, \"message\": \"no image\"}\n");
+    assert_eq!(monitor.code(), 1);
+}
+
+/// versions.md B: 2.1.6 is silent; F10: later ones leave out what the runtime said.
+#[rstest]
+#[case::silent_reference(Reference, "", None)]
+#[case::silent(
+    Candidate,
+    "",
+    Some("{\"data\": -1, \"message\": \"Runtime did not set up terminal\"}\n")
+)]
+#[case::talking_reference(Reference, "why", None)]
+#[case::talking(
+    Candidate,
+    "why",
+    Some("{\"data\": -1, \"message\": \"Runtime did not set up terminal: why\"}\n")
+)]
+fn a_runtime_that_never_connects_is_reported(
+    #[case] subject: Subject,
+    #[case] text: &str,
+    #[case] expected: Option<&str>,
+) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    world.script(&["exit", "0"], &[&["stderr", text], &["container"], &["pid-file"]]);
+    let mut monitor = world.create().with(&["-t", "--sync"]).sync_pipe().start();
+    assert_eq!(monitor.sync().report().as_deref(), expected);
+    assert_eq!(monitor.code(), 1);
+}
+
+/// Later originals leave the socket file behind, 2.1.6 too.
+#[rstest]
+#[case::reference(Reference, 1)]
+#[case::candidate(Candidate, 0)]
+fn an_unused_socket_is_left(#[case] subject: Subject, #[case] expected: usize) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    world.script(&[], &[&["exit", "1"]]);
+    let mut monitor = world.create().with(&["-t", "--sync"]).sync_pipe().start();
+    assert_eq!(monitor.code(), 1);
+    assert_eq!(left_in_temporary_directory(&world), expected);
+}
+
+/// versions.md B: 2.1.6 takes its own standard input for the terminal.
+#[rstest]
+#[case::closed_reference(Reference, "close", false)]
+#[case::closed(Candidate, "close", true)]
+#[case::nothing_sent_reference(Reference, "no-fd", false)]
+#[case::no_descriptor(Candidate, "no-fd", true)]
+fn a_failed_handover_is_reported(
+    #[case] subject: Subject,
+    #[case] how: &str,
+    #[case] expected: bool,
+) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    world.script(&["sleep-forever"], &[&["console", how], &["container"], &["pid-file"]]);
+    let mut monitor = world.create().with(&["-t", "--sync"]).sync_pipe().start();
+    let report = monitor.sync().report().unwrap();
+    assert_eq!(report.starts_with("{\"data\": -1, \"message\": \""), expected, "{report}");
+    if expected {
+        assert!(["console", "terminal"].iter().any(|word| report.contains(word)), "{report}");
+        assert_eq!(monitor.code(), 1);
+        await_fact("everybody's end", || world.processes().is_empty().then_some(()));
+    }
+}
+
+#[rstest]
+fn a_descriptor_that_is_no_terminal_is_used_as_it_is(
+    #[values(Reference, Candidate)] subject: Subject,
+) {
+    let world = World::new(subject);
+    world.script(&["exit", "4"], &[&["console", "null-fd"], &["container"], &["pid-file"]]);
+    let mut monitor = world.create().with(&["-t", "--sync"]).sync_pipe().start();
+    assert!(monitor.container() > 1);
+    assert_eq!(monitor.code(), 4);
+}
+
+/// A silent connection while the runtime lives must not stop anything else.
+#[rstest]
+#[case::reference(Reference, false)]
+#[case::candidate(Candidate, true)]
+fn a_silent_connection_blocks_nothing(#[case] subject: Subject, #[case] expected: bool) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    world.script(&[], &[&["console", "nothing"], &["touch", &world.text("connected")], &["hang"]]);
+    let mut monitor = world.create().with(&["-t", "--sync"]).sync_pipe().start();
+    crate::facts::await_file(&world.path("connected"));
+    crate::facts::await_settled(monitor.pid());
+    let _client = Peer::attach(&world.path("bundle/attach"));
+    crate::facts::await_settled(monitor.pid());
+    let accepted = || {
+        let fds = crate::facts::descriptors(monitor.pid());
+        fds.iter().filter(|(_, target)| target.starts_with("socket:")).count()
+    };
+    // Listener, sync pipe, console connection, and the client when it has been accepted.
+    assert_eq!(accepted() >= 4, expected);
+    crate::sys::kill(monitor.pid(), libc::SIGTERM).unwrap();
+    assert_eq!(monitor.code(), 1);
+}
+
+#[rstest]
+fn a_container_that_closes_its_terminal_costs_no_cpu(
+    #[values(Reference, Candidate)] subject: Subject,
+) {
+    let world = World::new(subject);
+    let closed = world.text("closed");
+    world.container(&["close", "0", "close", "1", "close", "2", "touch", &closed, "sleep-forever"]);
+    let mut monitor = world.create().with(&["-t", "--sync"]).sync_pipe().start();
+    crate::facts::await_file(&world.path("closed"));
+    let before = cpu_time(monitor.pid());
+    assert_eq!(monitor.ended_within(A_WHILE), None);
+    assert!(cpu_time(monitor.pid()) - before < A_WHILE / 10);
+}

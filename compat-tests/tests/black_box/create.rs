@@ -1,0 +1,176 @@
+//! From the first process to the running container.
+
+use crate::facts::{A_WHILE, alive, await_fact, parse_mask, signal_mask, stat, status, within};
+use crate::peer::Received;
+use crate::subject::Subject::{self, Candidate, Reference};
+use crate::world::{CID, World};
+use rstest::rstest;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+const SIGPIPE_BIT: u64 = 1 << (libc::SIGPIPE - 1);
+
+fn mode(world: &World, name: &str) -> u32 {
+    fs::metadata(world.path(name)).unwrap().mode() & 0o7777
+}
+
+#[rstest]
+fn runs_a_container_from_start_to_exit(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    world.container(&["say", "hello", "say-err", "oops", "exit", "5"]);
+    let mut monitor = world.create().sync_pipe().start();
+    let launched = monitor.launched();
+    assert_eq!(
+        (launched.status, launched.stdout, launched.stderr),
+        (Some(0), "".into(), "".into())
+    );
+    assert!(monitor.container() > 1);
+    assert_eq!(monitor.exit_file(), "5");
+    assert_eq!(fs::read_to_string(world.path("persist/exit")).unwrap(), "5");
+    let mut log = world.log();
+    log.sort();
+    assert_eq!(log, ["stderr F oops", "stdout F hello"]);
+    assert_eq!(monitor.sync().receive(), Received::End);
+}
+
+/// Rule 8 of callers: the caller moves the monitor into its cgroup first.
+#[rstest]
+fn does_nothing_before_the_start_byte(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    world.container(&["exit", "0"]);
+    let mut monitor = world.create().sync_pipe().start_pipe().start();
+    let forked = within(A_WHILE, || (world.processes().len() > 1).then_some(()));
+    assert_eq!(forked, None);
+    assert!(!world.path("conmon.pid").exists());
+    assert!(!world.path("pidfile").exists());
+    monitor.start_pipe().send(b"x");
+    assert_eq!(monitor.ended().code(), Some(0));
+    assert!(monitor.container() > 1);
+}
+
+#[rstest]
+fn a_closed_start_pipe_starts_it_too(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    world.container(&["exit", "0"]);
+    let mut monitor = world.create().sync_pipe().start_pipe().start();
+    monitor.close_start();
+    assert_eq!(monitor.ended().code(), Some(0));
+    assert_eq!(monitor.exit_file(), "0");
+}
+
+/// Rules 1 and 7 of callers.
+#[rstest]
+fn has_written_its_pid_file_when_the_first_process_ends(
+    #[values(Reference, Candidate)] subject: Subject,
+) {
+    let world = World::new(subject);
+    world.container(&["sleep-forever"]);
+    fs::write(world.path("conmon.pid"), "an older and longer text").unwrap();
+    fs::set_permissions(world.path("conmon.pid"), PermissionsExt::from_mode(0o600)).unwrap();
+    let mut monitor = world.create().sync_pipe().start();
+    assert_eq!(monitor.ended().code(), Some(0));
+    let text = fs::read_to_string(world.path("conmon.pid")).unwrap();
+    assert!(text.bytes().all(|byte| byte.is_ascii_digit()), "{text:?}");
+    assert!(alive(text.parse().unwrap()));
+    assert_eq!(mode(&world, "conmon.pid"), 0o644);
+}
+
+#[rstest]
+fn stays_in_the_foreground_and_writes_no_pid_file_with_sync(
+    #[values(Reference, Candidate)] subject: Subject,
+) {
+    let world = World::new(subject);
+    world.container(&["exit", "7"]);
+    let mut monitor = world.create().with(&["--sync"]).start();
+    assert_eq!(monitor.code(), 7);
+    assert!(!world.path("conmon.pid").exists());
+}
+
+/// Rule 10 of callers, and steps 11 to 13.
+#[rstest]
+fn is_a_daemon_of_its_own(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    world.container(&["sleep-forever"]);
+    let mut monitor = world.create().sync_pipe().env("FOO", "bar baz").start();
+    monitor.ended();
+    let container = monitor.container();
+    let pid = monitor.pid();
+    let process = stat(pid).unwrap();
+    assert_eq!(process[3], pid.to_string(), "leads a session");
+    assert_eq!(stat(container).unwrap()[1], pid.to_string(), "is the container's parent");
+    for fd in 0..3 {
+        let target = fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap();
+        assert_eq!(target.to_str(), Some("/dev/null"));
+    }
+    assert_eq!(status(pid, "Name"), "conmon");
+    let cmdline = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    assert!(cmdline.contains(&format!("-c\0{CID}\0-u\0")), "{cmdline:?}");
+    let environ = fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+    assert!(environ.split('\0').any(|variable| variable == "FOO=bar baz"));
+    let directory = fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
+    assert_eq!(directory, fs::canonicalize(world.path(".")).unwrap());
+}
+
+/// Rule 6 of callers: whoever reads the caller's pipes must see their end.
+#[rstest]
+fn keeps_nothing_of_its_callers_output(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    world.container(&["sleep-forever"]);
+    let mut monitor = world.create().sync_pipe().start();
+    monitor.ended();
+    monitor.container();
+    let output = world.text("std");
+    let held = crate::facts::descriptors(monitor.pid());
+    assert!(!held.iter().any(|(_, target)| target.starts_with(&output)), "{held:?}");
+}
+
+#[rstest]
+fn ignores_broken_pipes_and_lets_runtime_and_container_ignore_them(
+    #[values(Reference, Candidate)] subject: Subject,
+) {
+    let world = World::new(subject);
+    world.container(&["sleep-forever"]);
+    world.record_runtime();
+    let monitor = world.create().sync_pipe().start();
+    let container = monitor.container();
+    assert_ne!(signal_mask(monitor.pid(), "SigIgn") & SIGPIPE_BIT, 0);
+    assert_eq!(signal_mask(container, "SigIgn"), SIGPIPE_BIT);
+    assert_eq!(signal_mask(container, "SigBlk"), 0);
+    let call = world.record("calls");
+    assert_eq!(parse_mask(call["sig_ignored"].as_str().unwrap()), SIGPIPE_BIT);
+    assert_eq!(parse_mask(call["sig_blocked"].as_str().unwrap()), 0);
+}
+
+/// versions.md A: releases before 2.1.8 keep the caller's mask.
+#[rstest]
+#[case::reference(Reference, "0077")]
+#[case::candidate(Candidate, "0022")]
+fn sets_the_umask(#[case] subject: Subject, #[case] expected: &str) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    world.container(&["exit", "0"]);
+    world.record_runtime();
+    let mut monitor = world.create().sync_pipe().umask(0o077).start();
+    monitor.ended();
+    assert_eq!(world.record("calls")["umask"], expected);
+}
+
+/// F5: the original's daemon goes on although its caller was told that it failed.
+#[rstest]
+#[case::reference(Reference, true)]
+#[case::candidate(Candidate, false)]
+fn an_unwritable_pid_file_ends_the_launch(#[case] subject: Subject, #[case] runs: bool) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    world.container(&["exit", "3"]);
+    let path = world.text("missing/conmon.pid");
+    let mut monitor = world.create().without("-P").with(&["-P", &path]).sync_pipe().start();
+    let launched = monitor.launched();
+    assert_eq!((launched.status, launched.stdout.as_str()), (Some(1), ""));
+    let text = "[conmon:e]: Failed to write conmon pidfile: Failed to create file";
+    assert!(launched.stderr.starts_with(text), "{:?}", launched.stderr);
+    if runs {
+        assert_eq!(monitor.exit_file(), "3");
+    } else {
+        await_fact("the daemon's end", || world.processes().is_empty().then_some(()));
+        assert!(!world.path("exits").join(CID).exists());
+    }
+}

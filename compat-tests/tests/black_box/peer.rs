@@ -1,0 +1,112 @@
+//! Our ends of the sockets a monitor talks over.
+
+use crate::facts::DEADLINE;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, connect, recv, send, shutdown,
+    socket, socketpair,
+};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A packet socket.
+pub struct Peer(OwnedFd);
+
+/// What a read yielded.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Received {
+    Packet(Vec<u8>),
+    End,
+}
+
+impl Peer {
+    /// Makes a pair of connected sockets: ours and the monitor's.
+    pub fn pair() -> (Self, OwnedFd) {
+        let kind = SockType::SeqPacket;
+        let pair = socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC).unwrap();
+        (Self(pair.0), pair.1)
+    }
+
+    /// Connects to an attach socket once it exists.
+    #[track_caller]
+    pub fn attach(path: &Path) -> Self {
+        let address = UnixAddr::new(path).unwrap();
+        let kind = SockType::SeqPacket;
+        crate::facts::await_fact("the attach socket", || {
+            let fd = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
+            connect(fd.as_raw_fd(), &address).ok().map(|()| Self(fd))
+        })
+    }
+
+    #[track_caller]
+    pub fn send(&self, bytes: &[u8]) {
+        send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL).unwrap();
+    }
+
+    pub fn finish_sending(&self) {
+        shutdown(self.0.as_raw_fd(), Shutdown::Write).unwrap();
+    }
+
+    /// The next packet or the end of the stream.
+    #[track_caller]
+    pub fn receive(&self) -> Received {
+        self.receive_within(DEADLINE).expect("a packet before the deadline")
+    }
+
+    /// The same, or nothing when `limit` has passed first.
+    pub fn receive_within(&self, limit: Duration) -> Option<Received> {
+        let end = Instant::now() + limit;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            let mut interests = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut interests, timeout).unwrap() > 0 {
+                let mut buffer = vec![0; 65536];
+                // A reset connection is an end too, as it is for real callers.
+                let count = recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::empty()).unwrap_or(0);
+                buffer.truncate(count);
+                return Some(match count {
+                    0 => Received::End,
+                    _ => Received::Packet(buffer),
+                });
+            }
+            if left.is_zero() {
+                return None;
+            }
+        }
+    }
+
+    /// The next packet as text.
+    #[track_caller]
+    pub fn text(&self) -> String {
+        match self.receive() {
+            Received::Packet(bytes) => String::from_utf8(bytes).unwrap(),
+            Received::End => panic!("the stream ended where a packet was due"),
+        }
+    }
+
+    /// One report: packets up to a newline; none if the stream ends instead.
+    #[track_caller]
+    pub fn report(&self) -> Option<String> {
+        let mut all = Vec::new();
+        while !all.ends_with(b"\n") {
+            match self.receive() {
+                Received::Packet(bytes) => all.extend(bytes),
+                Received::End if all.is_empty() => return None,
+                Received::End => panic!("half a report: {}", String::from_utf8_lossy(&all)),
+            }
+        }
+        Some(String::from_utf8_lossy(&all).into_owned())
+    }
+
+    /// Everything up to the end of the stream.
+    #[track_caller]
+    pub fn rest(&self) -> String {
+        let mut all = Vec::new();
+        while let Received::Packet(bytes) = self.receive() {
+            all.extend(bytes);
+        }
+        String::from_utf8(all).unwrap()
+    }
+}

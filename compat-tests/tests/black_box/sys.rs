@@ -1,0 +1,53 @@
+//! Starting a process with exactly the descriptors it is to have.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// What a launched process finds besides arguments and environment.
+#[derive(Default)]
+pub struct Inheritance {
+    /// Descriptors and the numbers they get; all others above 2 are closed.
+    pub fds: Vec<(RawFd, OwnedFd)>,
+    pub umask: Option<libc::mode_t>,
+    pub oom_score_adj: Option<i32>,
+}
+
+/// Makes `command` start its process as `inheritance` says, in a process group of its own.
+pub fn bequeath(command: &mut Command, inheritance: &Inheritance) {
+    let pairs: Vec<(RawFd, RawFd)> =
+        inheritance.fds.iter().map(|(number, fd)| (*number, fd.as_raw_fd())).collect();
+    let (umask, oom_score_adj) = (inheritance.umask, inheritance.oom_score_adj);
+    let prepare = move || {
+        // SAFETY: in the forked child; only marks descriptors.
+        unsafe {
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+        };
+        for &(number, source) in &pairs {
+            assert_ne!(number, source, "sources are below the numbers given out");
+            // SAFETY: dup2 replaces a number that only the program to be started will use.
+            if unsafe { libc::dup2(source, number) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        if let Some(mask) = umask {
+            // SAFETY: always succeeds.
+            unsafe { libc::umask(mask) };
+        }
+        if let Some(score) = oom_score_adj {
+            fs::write("/proc/self/oom_score_adj", score.to_string())?;
+        }
+        Ok(())
+    };
+    command.process_group(0);
+    // SAFETY: the closure allocates little and takes no lock another thread could hold.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Sends `number` to one process.
+pub fn kill(pid: i32, number: i32) -> io::Result<()> {
+    // SAFETY: pids come from the test's own processes.
+    if unsafe { libc::kill(pid, number) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,104 @@
+//! Small files that appear whole or not at all.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, renameat};
+use nix::sys::stat::Mode;
+use nix::unistd::unlink;
+
+use crate::failure::{Failure, concat};
+use crate::sys;
+
+/// Creates or replaces the file at `path` in one step; a reader sees all of it or nothing.
+///
+/// Mode 0666 less the umask. No fsync: a caller waits for the file, not for the disk.
+pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    let suffix = random_suffix();
+    let temporary = concat(&[path.as_os_str().as_bytes(), b".", suffix.as_bytes()]);
+    let temporary = PathBuf::from(std::ffi::OsString::from_vec(temporary));
+    let failed = |verb: &[u8], path: &Path, errno| {
+        let reason = sys::errno::describe(errno);
+        let path = path.as_os_str().as_bytes();
+        let quotes = ("“".as_bytes(), "”: ".as_bytes());
+        Failure::new(concat(&[verb, quotes.0, path, quotes.1, reason.as_bytes()]))
+    };
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let file = open(&temporary, flags, Mode::from_bits_truncate(0o666))
+        .map_err(|errno| failed(b"Failed to create file ", &temporary, errno))?;
+    let written = write_all(&file, content)
+        .map_err(|errno| failed(b"Failed to write file ", &temporary, errno))
+        .and_then(|()| {
+            let here = nix::fcntl::AT_FDCWD;
+            renameat(here, &temporary, here, path)
+                .map_err(|errno| failed(b"Failed to rename file ", &temporary, errno))
+        });
+    if written.is_err() {
+        // The name is ours alone; what is left of it helps nobody.
+        let _ = unlink(&temporary);
+    }
+    written
+}
+
+fn write_all(file: &OwnedFd, content: &[u8]) -> nix::Result<()> {
+    let mut rest = content;
+    while !rest.is_empty() {
+        match nix::unistd::write(file, rest) {
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Six characters for the end of a temporary name.
+pub(crate) fn random_suffix() -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    // Seeded by the kernel; there is no other need for random numbers here.
+    let mut random = RandomState::new().build_hasher().finish();
+    let next = |_| {
+        let letter = LETTERS.get((random % 36) as usize).copied().unwrap_or(b'A');
+        random /= 36;
+        char::from(letter)
+    };
+    (0..6).map(next).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn replaces_a_file_and_leaves_no_temporary_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("exit");
+        std::fs::write(&path, "old and longer").unwrap();
+        write_atomically(&path, b"137").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"137");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o111, 0);
+    }
+
+    #[test]
+    fn names_the_temporary_file_that_cannot_be_created() {
+        let failure = write_atomically(Path::new("/nonexistent/pid"), b"1").unwrap_err();
+        let text = String::from_utf8(failure.sentence()).unwrap();
+        assert!(text.starts_with("Failed to create file “/nonexistent/pid."), "{text}");
+        assert!(text.ends_with("”: No such file or directory"), "{text}");
+    }
+
+    #[test]
+    fn a_rename_that_fails_leaves_no_temporary_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("taken");
+        std::fs::create_dir(&path).unwrap();
+        assert!(write_atomically(&path, b"1").is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,219 @@
+//! One attach client: its two directions, its queue and how long it has taken nothing.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
+
+use super::queue::{LIMIT_BYTES, PacketQueue};
+use super::stdin::{ClientId, ContainerStdin};
+use crate::diagnostics::Diagnostics;
+use crate::stream::{CHUNK_BYTES, Stream};
+use crate::sys::socket::{PACKETS_PER_CALL, Packet, send_packets, waiting_bytes};
+
+/// A connected client. It is finished when nothing more can pass in either direction.
+pub(super) struct Client {
+    pub(super) id: ClientId,
+    socket: OwnedFd,
+    /// It may still send; its input is being read.
+    sends: bool,
+    /// It may still receive.
+    receives: bool,
+    /// The connection is over: poll reports nothing else any more, so the client is polled
+    /// only when its input can be read on.
+    hung_up: bool,
+    queue: PacketQueue,
+    /// Since when something is queued and the client has taken nothing.
+    stalled_since: Option<Duration>,
+}
+
+impl Client {
+    pub(super) fn new(id: ClientId, socket: OwnedFd) -> Self {
+        Self {
+            id,
+            socket,
+            sends: true,
+            receives: true,
+            hung_up: false,
+            queue: PacketQueue::default(),
+            stalled_since: None,
+        }
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    pub(super) fn sends(&self) -> bool {
+        self.sends
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        !self.sends && !self.receives
+    }
+
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queue.len_bytes()
+    }
+
+    pub(super) fn is_congested(&self) -> bool {
+        self.queued_bytes() >= LIMIT_BYTES
+    }
+
+    /// What to poll the client for; `None` when there is nothing to learn.
+    pub(super) fn interest(&self, may_read: bool) -> Option<PollFlags> {
+        let reads = self.sends && may_read;
+        let mut interest = PollFlags::empty();
+        interest.set(PollFlags::POLLIN, reads);
+        interest.set(PollFlags::POLLOUT, !self.queue.is_empty());
+        (reads || !self.hung_up).then_some(interest)
+    }
+
+    /// Sends `bytes` in packets of one chunk each, or queues what the client does not take.
+    pub(super) fn send(
+        &mut self,
+        stream: Stream,
+        bytes: &[u8],
+        now: Duration,
+        diagnostics: &Diagnostics,
+    ) {
+        if !self.receives {
+            return;
+        }
+        let tag: &[u8] = match stream {
+            Stream::Stdout => &[2],
+            Stream::Stderr => &[3],
+        };
+        let mut rest = bytes;
+        while self.queue.is_empty() && !rest.is_empty() {
+            let mut packets: [Packet<'_>; PACKETS_PER_CALL] = [[tag, &[]]; PACKETS_PER_CALL];
+            let mut count = 0;
+            for (packet, chunk) in packets.iter_mut().zip(rest.chunks(CHUNK_BYTES)) {
+                *packet = [tag, chunk];
+                count += 1;
+            }
+            let packets = packets.get(..count).unwrap_or_default();
+            match send_packets(self.fd(), packets) {
+                Ok(sent) => {
+                    rest = rest.get(sent * CHUNK_BYTES..).unwrap_or_default();
+                    if sent < count {
+                        break;
+                    }
+                }
+                Err(errno) if is_transient(errno) => break,
+                Err(_) => return self.give_up_output(diagnostics),
+            }
+        }
+        for chunk in rest.chunks(CHUNK_BYTES) {
+            if self.queue.push([tag, chunk]).is_err() {
+                return self.give_up_output(diagnostics);
+            }
+        }
+        self.watch_stall(false, now);
+    }
+
+    /// Sends what is queued, as far as the client takes it.
+    pub(super) fn flush(&mut self, now: Duration, diagnostics: &Diagnostics) {
+        match self.queue.send(self.socket.as_fd()) {
+            Ok(sent) => self.watch_stall(sent > 0, now),
+            Err(errno) if is_transient(errno) => self.watch_stall(false, now),
+            Err(_) => self.give_up_output(diagnostics),
+        }
+    }
+
+    /// When the client will have taken nothing for `timeout`, if something waits for it.
+    pub(super) fn stalls_at(&self, timeout: Duration) -> Option<Duration> {
+        self.stalled_since.map(|since| since.saturating_add(timeout))
+    }
+
+    /// Begins a stall anew, so that the client gets the whole of a new timeout.
+    pub(super) fn restart_stall(&mut self, now: Duration) {
+        self.stalled_since = self.stalled_since.map(|_| now);
+    }
+
+    fn watch_stall(&mut self, progressed: bool, now: Duration) {
+        if self.queue.is_empty() {
+            self.stalled_since = None;
+        } else if progressed || self.stalled_since.is_none() {
+            self.stalled_since = Some(now);
+        }
+    }
+
+    /// Ends the connection. What the client sent before still reaches the container: poll
+    /// reports the hang-up and [`read`](Self::read) goes on to the end.
+    pub(super) fn cut_off(&mut self) {
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+        self.drop_output();
+    }
+
+    pub(super) fn hang_up(&mut self) {
+        self.hung_up = true;
+        self.drop_output();
+    }
+
+    /// What the client may still send is of no use any more.
+    pub(super) fn end_input(&mut self) {
+        self.sends = false;
+    }
+
+    fn give_up_output(&mut self, diagnostics: &Diagnostics) {
+        diagnostics.warn("Failed to write to remote console socket");
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
+        self.drop_output();
+    }
+
+    fn drop_output(&mut self) {
+        self.receives = false;
+        self.queue = PacketQueue::default();
+        self.stalled_since = None;
+    }
+
+    /// Passes at most one packet on to the container; returns whether the client has now
+    /// ended its sending, by an empty packet or an end of file, which look the same.
+    pub(super) fn read(&mut self, stdin: &mut ContainerStdin, diagnostics: &Diagnostics) -> bool {
+        match self.receive() {
+            Ok(packet) if packet.is_empty() => self.sends = false,
+            Ok(packet) => stdin.push(self.id, packet, diagnostics),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) if !self.hung_up => {}
+            // The client closed its end with output unread: that is said once, ahead of what
+            // it sent.
+            Err(Errno::ECONNRESET) => {}
+            Err(_) => self.sends = false,
+        }
+        !self.sends
+    }
+
+    /// Takes one packet into a buffer of its size: it may be of any length, and an idle
+    /// client costs no buffer.
+    fn receive(&self) -> nix::Result<Vec<u8>> {
+        let socket = self.socket.as_raw_fd();
+        let size = recv(socket, &mut [], MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC)?;
+        let mut packet = vec![0; size];
+        if size > 0 {
+            let received = recv(socket, &mut packet, MsgFlags::empty())?;
+            packet.truncate(received);
+        }
+        Ok(packet)
+    }
+}
+
+impl Drop for Client {
+    /// Reads what nobody wants any more before the socket is closed: the kernel would else
+    /// report a reset to the client in place of the output it has not read yet.
+    fn drop(&mut self) {
+        let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
+        while waiting_bytes(self.fd()).is_ok_and(|bytes| bytes > 0) {
+            if recv(self.socket.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT).is_err() {
+                break;
+            }
+        }
+    }
+}
+
+/// The client cannot take a packet now but may later.
+fn is_transient(errno: Errno) -> bool {
+    matches!(errno, Errno::EAGAIN | Errno::EINTR | Errno::ENOBUFS | Errno::ENOMEM)
+}

@@ -1,0 +1,288 @@
+//! The attach socket and its clients: container output goes out to every client, their
+//! input comes in for the container.
+//!
+//! A client is read and written without ever waiting for it. One that is slow loses nothing:
+//! its queue fills, and then the container's output is held back for all. One that takes
+//! nothing for the stall timeout is cut off.
+
+mod client;
+mod listener;
+mod queue;
+mod stdin;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+
+use self::client::Client;
+use self::listener::{Listener, Name};
+pub(crate) use self::stdin::{AtLastLeave, ClientId, ContainerStdin};
+use crate::config::AttachPlace;
+use crate::diagnostics::Diagnostics;
+use crate::failure::Failure;
+use crate::stream::Stream;
+use crate::sys::socket::accept;
+
+/// How many connections one turn accepts, so that a flood of them starves nobody.
+const ACCEPTS_PER_TURN: usize = 32;
+/// How long accepting rests after a failure; a client that leaves ends the rest early.
+const ACCEPT_REST: Duration = Duration::from_secs(1);
+/// Once the container is gone, output is no longer held back; a queue that grows to this
+/// costs its client the connection.
+const EXIT_LIMIT_BYTES: usize = 1024 * 1024;
+/// Once the container is gone, a client that takes nothing for this long is not waited for.
+const EXIT_STALL_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The attach socket and everybody connected to it.
+pub(crate) struct Attach {
+    listener: Option<OwnedFd>,
+    name: Option<Name>,
+    symlink: Option<Name>,
+    /// In the order of their coming.
+    clients: Vec<Client>,
+    next_id: u64,
+    /// `None`: a client may stall for ever.
+    stall_timeout: Option<Duration>,
+    accept_again: Option<Duration>,
+    /// Accepting failed, was warned of and has not succeeded since.
+    accept_failing: bool,
+    exiting: bool,
+}
+
+impl Attach {
+    /// Creates the attach socket; `stall_timeout` `None` means that no client is cut off.
+    ///
+    /// # Errors
+    ///
+    /// Refuses, in the reference's words, and leaves no symlink behind.
+    pub(crate) fn create(
+        place: &AttachPlace,
+        cuuid: Option<&OsStr>,
+        bundle: &Path,
+        stall_timeout: Option<Duration>,
+        diagnostics: &Diagnostics,
+    ) -> Result<Self, Failure> {
+        let listener = Listener::create(place, cuuid, bundle, diagnostics)?;
+        Ok(Self {
+            listener: Some(listener.socket),
+            name: Some(listener.name),
+            symlink: listener.symlink,
+            clients: Vec::new(),
+            next_id: 0,
+            stall_timeout,
+            accept_again: None,
+            accept_failing: false,
+            exiting: false,
+        })
+    }
+
+    /// What to poll for new clients; `None` while accepting rests after a failure.
+    pub(crate) fn listener(&self, now: Duration) -> Option<BorrowedFd<'_>> {
+        let rests = self.accept_again.is_some_and(|again| now < again);
+        self.listener.as_ref().filter(|_| !rests).map(AsFd::as_fd)
+    }
+
+    /// Accepts the clients that are waiting, and returns how many; they see what is broadcast
+    /// from now on.
+    pub(crate) fn accept(&mut self, now: Duration, diagnostics: &Diagnostics) -> usize {
+        let mut accepted = 0;
+        let Some(listener) = &self.listener else { return accepted };
+        for _ in 0..ACCEPTS_PER_TURN {
+            match accept(listener.as_fd()) {
+                Ok(socket) => {
+                    let number = socket.as_raw_fd();
+                    diagnostics.debug(format!("Accepted console connection {number}"));
+                    self.clients.push(Client::new(ClientId(self.next_id), socket));
+                    self.next_id += 1;
+                    self.accept_failing = false;
+                    self.accept_again = None;
+                    accepted += 1;
+                }
+                Err(Errno::EAGAIN) => break,
+                Err(Errno::EINTR | Errno::ECONNABORTED) => {}
+                Err(errno) => {
+                    if !self.accept_failing {
+                        let text = "Failed to accept client connection on attach socket";
+                        diagnostics.warn_errno(text, errno);
+                    }
+                    self.accept_failing = true;
+                    self.accept_again = Some(now.saturating_add(ACCEPT_REST));
+                    break;
+                }
+            }
+        }
+        accepted
+    }
+
+    /// Sends container output to every client, newest first: one packet for each chunk of
+    /// `bytes`, which begin at a chunk's beginning.
+    pub(crate) fn broadcast(
+        &mut self,
+        stream: Stream,
+        bytes: &[u8],
+        now: Duration,
+        diagnostics: &Diagnostics,
+    ) {
+        if self.clients.is_empty() {
+            return;
+        }
+        for client in self.clients.iter_mut().rev() {
+            if self.exiting && client.is_congested() {
+                client.flush(now, diagnostics);
+            }
+            client.send(stream, bytes, now, diagnostics);
+            if self.exiting && client.queued_bytes() > EXIT_LIMIT_BYTES {
+                diagnostics.warn("Attach client is too slow for the container's last output");
+                client.cut_off();
+            }
+        }
+        self.remove_finished(diagnostics);
+    }
+
+    /// Whether some client's queue is full: container output is not to be read meanwhile.
+    pub(crate) fn is_congested(&self) -> bool {
+        !self.exiting && self.clients.iter().any(Client::is_congested)
+    }
+
+    /// What to poll of each client: nothing of a direction that is shut or held back.
+    ///
+    /// A client is read only when `stdin` has passed on its previous packet. Hang-ups and
+    /// errors come unasked, and are to be handed to [`on_client`](Self::on_client) as well.
+    pub(crate) fn clients(
+        &self,
+        stdin: &ContainerStdin,
+    ) -> impl Iterator<Item = (ClientId, BorrowedFd<'_>, PollFlags)> {
+        self.clients.iter().filter_map(move |client| {
+            let may_read = !self.exiting && stdin.takes_from(client.id);
+            let interest = client.interest(may_read)?;
+            Some((client.id, client.fd(), interest))
+        })
+    }
+
+    /// Handles what poll reported of one client; one that is gone already is no mistake.
+    pub(crate) fn on_client(
+        &mut self,
+        id: ClientId,
+        events: PollFlags,
+        stdin: &mut ContainerStdin,
+        now: Duration,
+        diagnostics: &Diagnostics,
+    ) {
+        let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else { return };
+        let over = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
+        let mut ended = false;
+        if events.intersects(over) {
+            client.hang_up();
+        }
+        if events.contains(PollFlags::POLLOUT) {
+            client.flush(now, diagnostics);
+        }
+        if self.exiting {
+            // There is nobody left to read what it sends.
+            if events.intersects(over) {
+                client.end_input();
+            }
+        } else if events.intersects(over | PollFlags::POLLIN)
+            && client.sends()
+            && stdin.takes_from(id)
+        {
+            ended = client.read(stdin, diagnostics);
+        }
+        if ended {
+            let remaining = self.clients.iter().filter(|client| client.sends()).count();
+            stdin.client_left(remaining, diagnostics);
+        }
+        self.remove_finished(diagnostics);
+    }
+
+    /// When [`on_deadline`](Self::on_deadline) is to be called.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        let stalls = self.current_stall_timeout().into_iter().flat_map(|timeout| {
+            self.clients.iter().filter_map(move |client| client.stalls_at(timeout))
+        });
+        stalls.chain(self.accept_again).min()
+    }
+
+    /// Cuts off clients that have taken nothing for the stall timeout, and ends the rest after
+    /// a failed accept.
+    pub(crate) fn on_deadline(&mut self, now: Duration, diagnostics: &Diagnostics) {
+        self.accept_again = self.accept_again.filter(|again| now < *again);
+        let Some(timeout) = self.current_stall_timeout() else { return };
+        let is_due = |client: &Client| client.stalls_at(timeout).is_some_and(|at| at <= now);
+        for client in self.clients.iter_mut().filter(|client| is_due(client)) {
+            // It may have read a little: a Unix socket counts as writable for poll only when
+            // three quarters of its buffer are free.
+            client.flush(now, diagnostics);
+            if is_due(client) {
+                let seconds = timeout.as_secs_f32();
+                diagnostics.warn(format!(
+                    "Attach client has taken no output for {seconds} s: closing its connection"
+                ));
+                client.cut_off();
+            }
+        }
+        self.remove_finished(diagnostics);
+    }
+
+    fn current_stall_timeout(&self) -> Option<Duration> {
+        if self.exiting { Some(EXIT_STALL_TIMEOUT) } else { self.stall_timeout }
+    }
+
+    /// Whether some client has not been given everything yet.
+    pub(crate) fn has_queued(&self) -> bool {
+        self.clients.iter().any(|client| client.queued_bytes() > 0)
+    }
+
+    /// The container is gone: from now on its last output is never held back, input is not
+    /// read, and a client that takes nothing is soon given up.
+    pub(crate) fn begin_exit(&mut self, now: Duration) {
+        self.exiting = true;
+        for client in &mut self.clients {
+            client.restart_stall(now);
+        }
+    }
+
+    /// Closes the listening socket and every client, who see the end of file. Clients that
+    /// were not accepted yet see one too, and not a reset.
+    pub(crate) fn close_clients(&mut self, now: Duration, diagnostics: &Diagnostics) {
+        self.accept(now, diagnostics);
+        self.listener = None;
+        self.accept_again = None;
+        self.clients = Vec::new();
+    }
+
+    /// Removes the socket's name; a failure is warned of.
+    pub(crate) fn unlink_socket(&mut self, diagnostics: &Diagnostics) {
+        if let Some(Err(errno)) = self.name.take().map(|name| name.remove()) {
+            let text = "Failed to remove symlink for attach socket directory";
+            diagnostics.warn_errno(text, errno);
+        }
+    }
+
+    /// Removes the symlink to the bundle; a failure leaves it where it is.
+    pub(crate) fn unlink_symlink(&mut self) {
+        if let Some(symlink) = self.symlink.take() {
+            let _ = symlink.remove();
+        }
+    }
+
+    fn remove_finished(&mut self, diagnostics: &Diagnostics) {
+        let before = self.clients.len();
+        self.clients.retain(|client| {
+            if client.is_finished() {
+                diagnostics.debug(format!("Closing {}", client.fd().as_raw_fd()));
+            }
+            !client.is_finished()
+        });
+        if self.clients.len() < before {
+            // There is a descriptor for a waiting client again.
+            self.accept_again = None;
+        }
+    }
+}

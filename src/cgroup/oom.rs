@@ -1,0 +1,270 @@
+//! Watching for the container's memory running out.
+//!
+//! Every failure here costs the watch, with one warning, and never the container.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::unistd::Pid;
+
+use super::{Version, create_oom_files, directory_of};
+use crate::diagnostics::Diagnostics;
+use crate::failure::concat;
+
+/// The watch over one container's memory.
+pub(crate) struct OomWatch {
+    kind: Kind,
+    /// Where `oom` files go: the persist directory, then the bundle.
+    directories: Vec<PathBuf>,
+}
+
+enum Kind {
+    V1 { events: EventFd, event_control: PathBuf, _oom_control: File },
+    V2 { inotify: Option<Inotify>, events: PathBuf, seen: Counts },
+}
+
+/// The counters of memory.events that were last acted upon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    oom: u64,
+    oom_kill: u64,
+}
+
+impl OomWatch {
+    /// Begins to watch the group of process `pid`; `None` when that is not possible.
+    pub(crate) fn start(pid: Pid, directories: Vec<PathBuf>, diag: &Diagnostics) -> Option<Self> {
+        let version = Version::of_host();
+        let group = directory_of(pid, version, diag)?;
+        let kind = match version {
+            Version::V1 => start_v1(&group, diag)?,
+            Version::V2 => start_v2(&group, diag),
+        };
+        Some(Self { kind, directories })
+    }
+
+    /// What to wait for input on, if there is anything to wait for.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.kind {
+            Kind::V1 { events, .. } => Some(events.as_fd()),
+            Kind::V2 { inotify, .. } => inotify.as_ref().map(Inotify::as_fd),
+        }
+    }
+
+    /// Answers a ready descriptor. Returns whether the watch goes on.
+    pub(crate) fn on_event(&mut self, diag: &Diagnostics) -> bool {
+        match &mut self.kind {
+            Kind::V1 { events, event_control, .. } => {
+                on_v1_event(events, event_control, &self.directories, diag)
+            }
+            Kind::V2 { inotify: Some(inotify), events, seen } => {
+                match inotify.read_events() {
+                    Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+                    Err(_) => {
+                        diag.warn("Failed to read oom event from eventfd in v2");
+                        return false;
+                    }
+                }
+                check_v2(events, seen, &self.directories, diag)
+            }
+            Kind::V2 { inotify: None, .. } => false,
+        }
+    }
+
+    /// Looks once more, after the container's end: the last event may not have come through.
+    pub(crate) fn final_check(mut self, diag: &Diagnostics) {
+        match &mut self.kind {
+            Kind::V1 { events, event_control, .. } => {
+                on_v1_event(events, event_control, &self.directories, diag);
+            }
+            Kind::V2 { events, seen, .. } => {
+                check_v2(events, seen, &self.directories, diag);
+            }
+        }
+    }
+}
+
+fn start_v1(group: &Path, diag: &Diagnostics) -> Option<Kind> {
+    let event_control = group.join("cgroup.event_control");
+    let failed = |path: &Path, error: &std::io::Error| {
+        let text = concat(&[b"Failed to open ", path.as_os_str().as_encoded_bytes()]);
+        diag.warn_errno(text, errno_of(error));
+    };
+    let mut control = match OpenOptions::new().write(true).open(&event_control) {
+        Ok(file) => file,
+        Err(error) => {
+            failed(&event_control, &error);
+            return None;
+        }
+    };
+    let oom_control_path = group.join("memory.oom_control");
+    let oom_control = match File::open(&oom_control_path) {
+        Ok(file) => file,
+        Err(error) => {
+            failed(&oom_control_path, &error);
+            return None;
+        }
+    };
+    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+    let events = match EventFd::from_value_and_flags(0, flags) {
+        Ok(events) => events,
+        Err(errno) => {
+            diag.warn_errno("Failed to create eventfd", errno);
+            return None;
+        }
+    };
+    // One write, or the kernel takes half a line for the whole.
+    let line = format!("{} {}", events.as_fd().as_raw_fd(), oom_control.as_raw_fd());
+    if let Err(error) = control.write_all(line.as_bytes()) {
+        diag.warn_errno("Failed to write to cgroup.event_control", errno_of(&error));
+        return None;
+    }
+    Some(Kind::V1 { events, event_control, _oom_control: oom_control })
+}
+
+/// Returns whether the watch goes on: not after the group is gone.
+fn on_v1_event(
+    events: &EventFd,
+    event_control: &Path,
+    directories: &[PathBuf],
+    diag: &Diagnostics,
+) -> bool {
+    let removed = !event_control.exists();
+    let count = match events.read() {
+        Ok(count) => count,
+        Err(Errno::EAGAIN | Errno::EINTR) => return true,
+        Err(errno) => {
+            diag.warn_errno("Failed to read oom event from eventfd", errno);
+            return false;
+        }
+    };
+    if removed {
+        diag.debug("Memory cgroup removal event received");
+    }
+    diag.debug(format!("Memory cgroup event count: {count}"));
+    // The removal itself is one event.
+    if removed && count == 1 {
+        return false;
+    }
+    diag.info("OOM event received");
+    create_oom_files(directories, diag);
+    !removed
+}
+
+fn start_v2(group: &Path, diag: &Diagnostics) -> Kind {
+    let events = group.join("memory.events");
+    let inotify = match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
+        Err(errno) => {
+            diag.warn_errno("Failed to create inotify fd", errno);
+            None
+        }
+        Ok(inotify) => match inotify.add_watch(&events, AddWatchFlags::IN_MODIFY) {
+            Ok(_) => Some(inotify),
+            Err(errno) => {
+                let path = events.as_os_str().as_encoded_bytes();
+                if errno == Errno::ENOENT {
+                    let end = b", skipping OOM monitoring";
+                    diag.debug(concat(&[b"memory.events file does not exist at ", path, end]));
+                } else {
+                    diag.warn_errno(concat(&[b"Failed to add inotify watch for ", path]), errno);
+                }
+                None
+            }
+        },
+    };
+    Kind::V2 { inotify, events, seen: Counts::default() }
+}
+
+/// Reads the counters and marks the container if one has changed. Returns whether the
+/// counters can still be read.
+fn check_v2(events: &Path, seen: &mut Counts, directories: &[PathBuf], diag: &Diagnostics) -> bool {
+    let mut text = Vec::new();
+    if let Err(error) = File::open(events).and_then(|mut file| file.read_to_end(&mut text)) {
+        let path = events.as_os_str().as_encoded_bytes();
+        diag.warn(concat(&[b"Failed to open cgroups file: ", path]));
+        if error.kind() == ErrorKind::NotFound {
+            diag.debug("Cgroup appears to have been removed, stopping OOM monitoring");
+        }
+        return false;
+    }
+    let now = parse_counts(&text, diag);
+    let changed = |old: u64, new: u64| new != 0 && new != old;
+    if (changed(seen.oom, now.oom) || changed(seen.oom_kill, now.oom_kill))
+        && create_oom_files(directories, diag)
+    {
+        *seen = now;
+    }
+    true
+}
+
+fn parse_counts(text: &[u8], diag: &Diagnostics) -> Counts {
+    let mut counts = Counts::default();
+    for line in text.split(|byte| *byte == b'\n') {
+        let (value, slot) = if let Some(value) = line.strip_prefix(b"oom ") {
+            (value, &mut counts.oom)
+        } else if let Some(value) = line.strip_prefix(b"oom_kill ") {
+            (value, &mut counts.oom_kill)
+        } else {
+            continue;
+        };
+        match std::str::from_utf8(value).ok().and_then(|value| value.parse().ok()) {
+            Some(count) => *slot = count,
+            None => diag.warn(concat(&[b"Failed to parse: ", value])),
+        }
+    }
+    counts
+}
+
+fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostics::Level;
+
+    fn quiet() -> Diagnostics {
+        Diagnostics::new(Level::Error, None)
+    }
+
+    #[test]
+    fn reads_both_counters_and_no_other() {
+        let text = b"low 9\nhigh 8\nmax 7\noom 2\noom_kill 1\noom_group_kill 5\n";
+        assert_eq!(parse_counts(text, &quiet()), Counts { oom: 2, oom_kill: 1 });
+    }
+
+    #[test]
+    fn a_first_change_that_is_no_oom_does_not_end_the_watch() {
+        let dir = tempfile::tempdir().unwrap();
+        let events = dir.path().join("memory.events");
+        let marks = vec![dir.path().join("bundle")];
+        std::fs::create_dir(&marks[0]).unwrap();
+        let mut seen = Counts::default();
+
+        std::fs::write(&events, "max 3\noom 0\noom_kill 0\n").unwrap();
+        assert!(check_v2(&events, &mut seen, &marks, &quiet()));
+        assert!(!marks[0].join("oom").exists());
+
+        std::fs::write(&events, "max 3\noom 1\noom_kill 1\n").unwrap();
+        assert!(check_v2(&events, &mut seen, &marks, &quiet()));
+        assert!(marks[0].join("oom").exists());
+    }
+
+    #[test]
+    fn a_mark_that_could_not_be_made_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let events = dir.path().join("memory.events");
+        let marks = vec![dir.path().join("late")];
+        std::fs::write(&events, "oom_kill 1\n").unwrap();
+        let mut seen = Counts::default();
+        check_v2(&events, &mut seen, &marks, &quiet());
+        std::fs::create_dir(&marks[0]).unwrap();
+        check_v2(&events, &mut seen, &marks, &quiet());
+        assert!(marks[0].join("oom").exists());
+    }
+}

@@ -1,0 +1,118 @@
+//! The record of the container's exit: exit files and the exit command.
+
+use std::ffi::CString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::poll::PollFlags;
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::unistd::{ForkResult, Pid};
+
+use crate::atomic_file::write_atomically;
+use crate::config::{Config, ExitCommand};
+use crate::diagnostics::Diagnostics;
+use crate::failure::{Failure, concat};
+use crate::oom_score::OomScore;
+use crate::signals::{Ended, Signals, reap_next};
+use crate::sys;
+
+/// Writes the exit code to `<persist-dir>/exit`, then to `<exit-dir>/<cid>`.
+///
+/// The second is what wakes callers, which then read the first. Both are tried whatever
+/// becomes of the other.
+///
+/// # Errors
+///
+/// The first failure, after both attempts.
+pub(crate) fn write_exit_files(config: &Config, code: i32) -> Result<(), Failure> {
+    let persist = config.persist_dir.as_ref().map(|dir| (dir.join("exit"), "container exit file"));
+    let exit = config.exit_dir.as_ref().map(|dir| (child_path(dir, &config.cid), "exit file"));
+    let text = code.to_string();
+    let mut outcome = Ok(());
+    for (path, what) in [persist, exit].into_iter().flatten() {
+        let written = write_atomically(&path, text.as_bytes()).map_err(|failure| {
+            let intro = format!("Failed to write {text} to {what}: ");
+            Failure::new(concat(&[intro.as_bytes(), &failure.sentence()]))
+        });
+        outcome = outcome.and(written);
+    }
+    outcome
+}
+
+/// `<dir>/<name>` even when `name` is absolute or empty, as plain concatenation makes it.
+fn child_path(dir: &Path, name: &std::ffi::OsStr) -> PathBuf {
+    let joined = concat(&[dir.as_os_str().as_bytes(), b"/", name.as_bytes()]);
+    PathBuf::from(std::ffi::OsString::from_vec(joined))
+}
+
+/// Runs the exit command and waits for it, and for nothing else.
+///
+/// The monitor itself sleeps through the delay, holding nothing. Its own signals no longer
+/// matter: the container is gone. Other children that end meanwhile are reaped.
+pub(crate) fn run_exit_command(
+    command: &ExitCommand,
+    oom_score: &OomScore,
+    signals: &Signals,
+    diag: &Diagnostics,
+) -> Result<(), Failure> {
+    if let Err(errno) = prctl::set_child_subreaper(false) {
+        let text = "Failed to disable self subreaper attribute - might wait for indirect \
+                    children a long time";
+        diag.warn_errno(text, errno);
+    }
+    if !command.delay.is_zero() {
+        let seconds = command.delay.as_secs();
+        diag.debug(format!("Sleeping for {seconds} seconds before executing exit command"));
+        reap_until(signals, Some(command.delay), |_, _| false);
+    }
+    match sys::process::fork().map_err(|errno| Failure::with_errno("Failed to fork", errno))? {
+        ForkResult::Child => become_exit_command(command, oom_score),
+        ForkResult::Parent { child } => {
+            reap_until(signals, None, |pid, _| pid == child);
+            Ok(())
+        }
+    }
+}
+
+fn become_exit_command(command: &ExitCommand, oom_score: &OomScore) -> ! {
+    oom_score.restore();
+    // An ordinary program expects ordinary signals.
+    for signal in [Signal::SIGPIPE, Signal::SIGCHLD, Signal::SIGTERM] {
+        let _ = sys::process::reset_signal(signal);
+    }
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+    let path = CString::new(command.path.as_os_str().as_bytes());
+    let arguments = command.args.iter().map(|argument| CString::new(argument.as_bytes()));
+    if let (Ok(path), Ok(arguments)) = (path, arguments.collect::<Result<Vec<_>, _>>()) {
+        let argv: Vec<CString> = std::iter::once(path.clone()).chain(arguments).collect();
+        sys::process::exec(&path, &argv);
+    }
+    sys::process::leave(1)
+}
+
+/// Reaps children as they end until `is_last` accepts one or `limit` has passed.
+pub(crate) fn reap_until(
+    signals: &Signals,
+    limit: Option<Duration>,
+    mut is_last: impl FnMut(Pid, Ended) -> bool,
+) {
+    let end = limit.map(|limit| sys::time::monotonic() + limit);
+    loop {
+        while signals.next().is_some() {}
+        while let Some((pid, ended)) = reap_next() {
+            if is_last(pid, ended) {
+                return;
+            }
+        }
+        let left = match end {
+            None => Duration::MAX,
+            Some(end) => end.saturating_sub(sys::time::monotonic()),
+        };
+        if left.is_zero() {
+            return;
+        }
+        sys::poll::wait_for(signals.fd(), PollFlags::POLLIN, left);
+    }
+}

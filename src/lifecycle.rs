@@ -1,0 +1,447 @@
+//! A monitor's life in the order its callers know: command line, start pipe, background,
+//! sockets, runtime, monitoring, record.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::pipe2;
+
+use crate::attach::{AtLastLeave, Attach, ContainerStdin};
+use crate::cli::{self, Outcome};
+use crate::config::{Config, Operation, Refusal};
+use crate::control::{ControlFifo, Kind};
+use crate::diagnostics::{Diagnostics, Level, write_stderr};
+use crate::failure::Failure;
+use crate::launch::{self, Inherited, Null, Side};
+use crate::log::Log;
+use crate::monitor::{Monitor, Phase, Terminal, Work};
+use crate::notify::NotifyProxy;
+use crate::oom_score::OomScore;
+use crate::runtime::argv;
+use crate::runtime::spawn::{Spawn, Stdio, spawn};
+use crate::signals::Signals;
+use crate::stdio::console::ConsoleSocket;
+use crate::stdio::output::Output;
+use crate::stream::Stream;
+use crate::sync_pipe::{Key, SyncPipe};
+use crate::sys;
+
+/// Runs the program; returns its exit status.
+pub(crate) fn run() -> u8 {
+    let mut inherited = Inherited::new(sys::fd::adopt_open_at_start());
+    umask(Mode::from_bits_truncate(0o022));
+    let options = match cli::parse(std::env::args_os()) {
+        Outcome::Run(options) => options,
+        Outcome::Print(text) => return print(&text),
+        Outcome::Refuse(text) => return refuse_usage(&text, &mut inherited),
+    };
+    let diag = crate::config::diagnostics(&options);
+    let config = match Config::from_options(*options, &crate::config::System) {
+        Ok(config) => config,
+        Err(Refusal::Plain(text)) => return refuse_usage(&text, &mut inherited),
+        Err(Refusal::Diagnosed(failure)) => {
+            diag.failure(&failure);
+            return report_usage(&failure.sentence(), &mut inherited);
+        }
+    };
+    match prepare(&config, &diag, &mut inherited) {
+        Ok(None) => 0,
+        Ok(Some(ready)) => monitor(&config, &diag, inherited, ready),
+        Err(failure) => {
+            diag.failure(&failure);
+            let key = Key::of(config.api, config.is_exec());
+            // A broken variable is what may have failed; there is then nobody to tell.
+            if let Ok(sync) = inherited.take_pipe(SYNC_PIPE) {
+                let _ = SyncPipe::new(sync, key).report(-1, &failure.sentence());
+            }
+            1
+        }
+    }
+}
+
+const SYNC_PIPE: &str = "_OCI_SYNCPIPE";
+const START_PIPE: &str = "_OCI_STARTPIPE";
+const ATTACH_PIPE: &str = "_OCI_ATTACHPIPE";
+
+/// How long an attach client without a terminal may refuse output before it is cut off.
+const STALL_TIMEOUT: Duration = Duration::from_secs(300);
+
+fn print(text: &[u8]) -> u8 {
+    // Nobody can be told that stdout cannot be written to; the status stays the same.
+    let _ = std::io::stdout().write_all(text);
+    0
+}
+
+/// Refuses a command line that cannot be understood.
+fn refuse_usage(text: &[u8], inherited: &mut Inherited) -> u8 {
+    write_stderr(text);
+    report_usage(text.trim_ascii_end(), inherited)
+}
+
+/// Tells the caller what is wrong with the command line: with a terminal it may have nobody
+/// reading stderr. Which words it expects is guessed from the options, valid or not.
+fn report_usage(text: &[u8], inherited: &mut Inherited) -> u8 {
+    let given = |options: &[&str]| std::env::args_os().any(|arg| options.iter().any(|o| arg == *o));
+    let api =
+        if given(&["--api-version"]) { crate::config::Api::V1 } else { crate::config::Api::Legacy };
+    let key = Key::of(api, given(&["-e", "--exec"]));
+    if let Ok(sync) = inherited.take_pipe(SYNC_PIPE) {
+        let _ = SyncPipe::new(sync, key).report(-1, text);
+    }
+    1
+}
+
+/// What the monitor's process has when it comes into being.
+struct Ready {
+    log: Log,
+    oom_score: OomScore,
+    /// Still open only if a second byte is to come.
+    start_pipe: Option<OwnedFd>,
+    null: Null,
+}
+
+/// Everything up to the fork; `None` on the side of the process the caller started.
+fn prepare(
+    config: &Config,
+    diag: &Diagnostics,
+    inherited: &mut Inherited,
+) -> Result<Option<Ready>, Failure> {
+    let log = Log::open(&config.log, &config.cid, diag)?;
+    let oom_score = OomScore::lower(diag);
+    let signals_failed = |errno| Failure::with_errno("Failed to set up signals", errno);
+    sys::process::ignore_sigpipe().map_err(signals_failed)?;
+    // An ignored SIGCHLD, as a caller may hand it down, would make statuses vanish.
+    sys::process::reset_signal(nix::sys::signal::Signal::SIGCHLD).map_err(signals_failed)?;
+    sys::process::leave_on_sigterm().map_err(signals_failed)?;
+    let start_pipe = wait_for_start(config, inherited)?;
+    let null = Null::open()?;
+    if !config.sync
+        && let Side::Caller = launch::go_to_background(config.conmon_pidfile.as_deref())?
+    {
+        return Ok(None);
+    }
+    Ok(Some(Ready { log, oom_score, start_pipe, null }))
+}
+
+/// Waits for the caller's first byte; returns the pipe if a second one is to come.
+fn wait_for_start(config: &Config, inherited: &mut Inherited) -> Result<Option<OwnedFd>, Failure> {
+    // An empty or zero variable names stdin, which is not a start pipe.
+    let is_set =
+        std::env::var_os(START_PIPE).is_some_and(|value| !matches!(value.as_bytes(), b"" | b"0"));
+    let Some(pipe) = is_set.then(|| inherited.take_pipe(START_PIPE)).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    launch::read_start_pipe(pipe.as_fd())?;
+    let second = matches!(config.operation, Operation::Exec { attach: true, .. });
+    Ok(second.then_some(pipe))
+}
+
+/// The pipes to the caller.
+struct CallerPipes {
+    sync: SyncPipe,
+    attach: Option<SyncPipe>,
+}
+
+impl CallerPipes {
+    fn adopt(config: &Config, inherited: &mut Inherited) -> Result<Self, Failure> {
+        let key = Key::of(config.api, config.is_exec());
+        let sync = SyncPipe::new(inherited.take_pipe(SYNC_PIPE)?, key);
+        let attach = match config.operation {
+            Operation::Exec { attach: true, .. } => {
+                let pipe = inherited.take_pipe(ATTACH_PIPE)?.ok_or_else(|| {
+                    Failure::new(format!("--attach specified but {ATTACH_PIPE} was not"))
+                })?;
+                Some(SyncPipe::new(Some(pipe), Key::Data))
+            }
+            _ => None,
+        };
+        Ok(Self { sync, attach })
+    }
+}
+
+/// The monitor's process from its beginning to its end.
+fn monitor(config: &Config, diag: &Diagnostics, mut inherited: Inherited, ready: Ready) -> u8 {
+    let notify = create_notify(config, diag);
+    let mut pipes = match CallerPipes::adopt(config, &mut inherited) {
+        Ok(pipes) => pipes,
+        Err(failure) => {
+            diag.failure(&notify.err().unwrap_or(failure));
+            return 1;
+        }
+    };
+    match notify.and_then(|notify| start(config, diag, inherited, ready, notify, &mut pipes)) {
+        Err(failure) => {
+            diag.failure(&failure);
+            let sentence = failure.sentence();
+            // A caller waiting for the attach socket reads that pipe first.
+            for pipe in pipes.attach.iter_mut().chain([&mut pipes.sync]) {
+                let _ = pipe.report(-1, &sentence);
+            }
+            1
+        }
+        Ok(mut monitor) => {
+            monitor.sync = pipes.sync;
+            monitor.attach_pipe = pipes.attach;
+            match monitor.run() {
+                Ok(()) => monitor.finish(),
+                Err(failed) => monitor.give_up(&failed),
+            }
+        }
+    }
+}
+
+fn create_notify(config: &Config, diag: &Diagnostics) -> Result<Option<NotifyProxy>, Failure> {
+    match (&config.sdnotify_socket, &config.bundle) {
+        (Some(host), Some(bundle)) => NotifyProxy::create(bundle, host, diag).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// From the background to a running runtime.
+///
+/// # Errors
+///
+/// There is no runtime, and nothing is left in the file system.
+fn start<'a>(
+    config: &'a Config,
+    diag: &'a Diagnostics,
+    inherited: Inherited,
+    ready: Ready,
+    notify: Option<NotifyProxy>,
+    pipes: &mut CallerPipes,
+) -> Result<Monitor<'a>, Failure> {
+    if !config.log.passthrough {
+        ready.null.replace_stdio()?;
+        diag.leave_stderr();
+    }
+    launch::become_subreaper()?;
+    let ends = Ends::create(config)?;
+    let mut sockets = Sockets::create(config, diag)?;
+    match spawn_runtime(config, diag, &ready, &ends, pipes, &sockets) {
+        Err(failure) => {
+            sockets.remove(diag);
+            Err(failure)
+        }
+        Ok((runtime, signals)) => {
+            if config.log.passthrough {
+                ready.null.replace_stdio()?;
+                diag.leave_stderr();
+            }
+            Ok(Monitor {
+                config,
+                diag,
+                signals,
+                sync: SyncPipe::new(None, Key::Pid),
+                attach_pipe: None,
+                inherited,
+                oom_score: ready.oom_score,
+                log: ready.log,
+                attach: sockets.attach,
+                stdin: ends.stdin,
+                control: sockets.control,
+                winsz: sockets.winsz,
+                notify,
+                console: ends.console,
+                terminal: Terminal::default(),
+                stdout: ends.stdout,
+                stderr: ends.stderr,
+                phase: Phase::creating(runtime),
+                work: Work::new(),
+            })
+        }
+    }
+}
+
+/// The container's standard streams: our ends of them and the runtime's.
+struct Ends {
+    stdin: ContainerStdin,
+    stdout: Option<Output>,
+    stderr: Option<Output>,
+    console: Option<ConsoleSocket>,
+    runtime_stdin: Option<OwnedFd>,
+    runtime_stdout: Option<OwnedFd>,
+    runtime_stderr: Option<OwnedFd>,
+}
+
+impl Ends {
+    fn create(config: &Config) -> Result<Self, Failure> {
+        let mut ends = Self {
+            stdin: ContainerStdin::none(),
+            stdout: None,
+            stderr: None,
+            console: None,
+            runtime_stdin: None,
+            runtime_stdout: None,
+            runtime_stderr: None,
+        };
+        let at_last_leave = match (config.stdin, config.leave_stdin_open) {
+            (true, false) => AtLastLeave::Close,
+            (true, true) => AtLastLeave::KeepAndSay,
+            (false, _) => AtLastLeave::Keep,
+        };
+        if config.terminal {
+            ends.console = Some(ConsoleSocket::create(&temporary_directory())?);
+            ends.stdin = ContainerStdin::awaiting_console(at_last_leave);
+        }
+        // With passthrough the runtime keeps the caller's streams.
+        if config.log.passthrough {
+            return Ok(ends);
+        }
+        if !config.terminal {
+            if config.stdin {
+                let (read, write) = pipe("Failed to create !terminal stdin pipe")?;
+                ends.runtime_stdin = Some(read);
+                ends.stdin = ContainerStdin::pipe(write, at_last_leave);
+            }
+            let failed = "Failed to create !terminal stdout pipe";
+            let (read, write) = pipe(failed)?;
+            let output = Output::pipe(read, Stream::Stdout);
+            ends.stdout = Some(output.map_err(|errno| Failure::with_errno(failed, errno))?);
+            ends.runtime_stdout = Some(write);
+        }
+        let failed = "Failed to create stderr pipe";
+        let (read, write) = pipe(failed)?;
+        let output = Output::pipe(read, Stream::Stderr);
+        ends.stderr = Some(output.map_err(|errno| Failure::with_errno(failed, errno))?);
+        ends.runtime_stderr = Some(write);
+        Ok(ends)
+    }
+}
+
+fn pipe(failed: &'static str) -> Result<(OwnedFd, OwnedFd), Failure> {
+    pipe2(OFlag::O_CLOEXEC).map_err(|errno| Failure::with_errno(failed, errno))
+}
+
+/// Where the console socket goes: `TMPDIR`, else /tmp.
+fn temporary_directory() -> PathBuf {
+    let set = std::env::var_os("TMPDIR").filter(|value| !value.is_empty());
+    set.map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+}
+
+/// What attach clients and callers reach the monitor by.
+#[derive(Default)]
+struct Sockets {
+    attach: Option<Attach>,
+    control: Option<ControlFifo>,
+    winsz: Option<ControlFifo>,
+}
+
+impl Sockets {
+    /// Creates them in the bundle, if there is one and the container's output passes here.
+    fn create(config: &Config, diag: &Diagnostics) -> Result<Self, Failure> {
+        let mut sockets = Self::default();
+        let Some(bundle) = config.bundle.as_deref().filter(|_| !config.log.passthrough) else {
+            return Ok(sockets);
+        };
+        let stall = stall_timeout(config.terminal, std::env::var_os(STALL_VARIABLE).as_deref());
+        let cuuid = config.cuuid.as_deref();
+        let attach = Attach::create(&config.attach_place, cuuid, bundle, stall, diag)?;
+        sockets.attach = Some(attach);
+        match sockets.create_fifos(bundle, diag) {
+            Ok(()) => Ok(sockets),
+            Err(failure) => {
+                sockets.remove(diag);
+                Err(failure)
+            }
+        }
+    }
+
+    fn create_fifos(&mut self, bundle: &Path, diag: &Diagnostics) -> Result<(), Failure> {
+        let control = ControlFifo::create(&bundle.join("ctl"), Kind::Control, diag)?;
+        let winsz = ControlFifo::create(&bundle.join("winsz"), Kind::WindowSize, diag)?;
+        (self.control, self.winsz) = (Some(control), Some(winsz));
+        Ok(())
+    }
+
+    /// Removes the attach socket's names.
+    fn remove(&mut self, diag: &Diagnostics) {
+        if let Some(attach) = &mut self.attach {
+            attach.unlink_socket(diag);
+            attach.unlink_symlink();
+        }
+    }
+}
+
+const STALL_VARIABLE: &str = "CONMON_ATTACH_STALL_TIMEOUT";
+
+/// How long an attach client may refuse output: `value` seconds, 0 meaning for ever.
+///
+/// A terminal's client may stop for as long as its user likes.
+fn stall_timeout(terminal: bool, value: Option<&OsStr>) -> Option<Duration> {
+    if terminal {
+        return None;
+    }
+    let seconds = value.and_then(OsStr::to_str).and_then(|text| text.parse().ok());
+    let timeout = seconds.map_or(STALL_TIMEOUT, Duration::from_secs);
+    Some(timeout).filter(|timeout| !timeout.is_zero())
+}
+
+/// Tells a waiting caller that the attach socket is there, then starts the runtime.
+fn spawn_runtime(
+    config: &Config,
+    diag: &Diagnostics,
+    ready: &Ready,
+    ends: &Ends,
+    pipes: &mut CallerPipes,
+    sockets: &Sockets,
+) -> Result<(nix::unistd::Pid, Signals), Failure> {
+    if sockets.attach.is_some()
+        && let Some(pipe) = &mut pipes.attach
+    {
+        pipe.report(0, b"")?;
+    }
+    let argv = argv::build(config, ends.console.as_ref().map(ConsoleSocket::path));
+    if diag.enabled(Level::Trace) {
+        let mut text = b"calling runtime args: ".to_vec();
+        for argument in &argv {
+            text.extend_from_slice(argument.as_bytes());
+            text.push(b' ');
+        }
+        diag.trace(text);
+    }
+    let signals = Signals::block()?;
+    let runtime = spawn(&Spawn {
+        argv: &argv,
+        stdio: ends.runtime_stderr.as_ref().map(|stderr| Stdio {
+            stdin: ends.runtime_stdin.as_ref(),
+            stdout: ends.runtime_stdout.as_ref(),
+            stderr,
+            null: &ready.null,
+        }),
+        second_start_byte: ready.start_pipe.as_ref().map(AsFd::as_fd),
+        signal_mask: signals.original_mask(),
+        oom_score: &ready.oom_score,
+        replace_listen_pid: config.replace_listen_pid,
+    })
+    .map_err(|errno| Failure::with_errno("Failed to fork the create command", errno))?;
+    Ok((runtime, signals))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::default(false, None, Some(300))]
+    #[case::chosen(false, Some("5"), Some(5))]
+    #[case::never(false, Some("0"), None)]
+    #[case::nonsense(false, Some("soon"), Some(300))]
+    #[case::terminal(true, None, None)]
+    #[case::terminal_all_the_same(true, Some("5"), None)]
+    fn a_client_may_stall_for(
+        #[case] terminal: bool,
+        #[case] value: Option<&str>,
+        #[case] seconds: Option<u64>,
+    ) {
+        let expected = seconds.map(Duration::from_secs);
+        assert_eq!(stall_timeout(terminal, value.map(OsStr::new)), expected);
+    }
+}

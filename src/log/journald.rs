@@ -1,0 +1,251 @@
+//! The journald driver: one entry a line, with what a stream's last chunk left unfinished.
+//!
+//! Nothing is dropped because the journal is slow: what its socket does not take waits here,
+//! and the monitor stops reading container output meanwhile.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::io::IoSlice;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::LogConfig;
+use crate::diagnostics::Diagnostics;
+use crate::log::entry::{Fields, Kind, MessageHead, PIECES, split_priority};
+use crate::log::journal_socket::{JournalSocket, Sent};
+use crate::log::lines::Lines;
+use crate::stream::{CHUNK_BYTES, Stream};
+use crate::sys;
+use crate::sys::datagrams::BATCH;
+
+/// One entry to be: the pending text, if `with_pending`, and a range of the chunk.
+#[derive(Clone, Copy, Default)]
+struct Piece {
+    with_pending: bool,
+    start: usize,
+    end: usize,
+    kind: Kind,
+}
+
+/// The entries that one system call sends.
+#[derive(Default)]
+struct Batch {
+    pieces: [Piece; BATCH],
+    count: usize,
+}
+
+impl Batch {
+    fn push(&mut self, piece: Piece) {
+        if let Some(place) = self.pieces.get_mut(self.count) {
+            *place = piece;
+            self.count += 1;
+        }
+    }
+
+    fn pieces(&self) -> &[Piece] {
+        self.pieces.get(..self.count).unwrap_or_default()
+    }
+}
+
+/// The journal as a log.
+pub(crate) struct Journald {
+    socket: JournalSocket,
+    fields: Fields,
+    /// Unfinished lines, of stdout and stderr; each shorter than a chunk.
+    pending: [Vec<u8>; 2],
+    /// What the journal has not taken yet.
+    backlog: VecDeque<Waiting>,
+}
+
+/// A chunk of which the first `done` bytes have been dealt with.
+struct Waiting {
+    stream: Stream,
+    chunk: Vec<u8>,
+    done: usize,
+}
+
+impl Journald {
+    /// Entries of the container `cid` go to the journal that listens at `socket`.
+    pub(crate) fn new(cid: &OsStr, config: &LogConfig, socket: PathBuf) -> Self {
+        Self {
+            socket: JournalSocket::new(socket),
+            fields: Fields::new(cid, config),
+            pending: [Vec::new(), Vec::new()],
+            backlog: VecDeque::new(),
+        }
+    }
+
+    /// Logs what one read returned, chunk by chunk.
+    pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8], diag: &Diagnostics) {
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            let done = if self.is_blocked() { 0 } else { self.send_chunk(stream, chunk, 0, diag) };
+            if done < chunk.len() {
+                self.backlog.push_back(Waiting { stream, chunk: chunk.to_vec(), done });
+            }
+        }
+    }
+
+    /// Whether the journal has to take entries before more output should be read.
+    pub(crate) fn is_blocked(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// What becomes writable when the journal takes entries again.
+    pub(crate) fn blocked_on(&self) -> Option<BorrowedFd<'_>> {
+        if self.is_blocked() { self.socket.fd() } else { None }
+    }
+
+    /// Sends on after [`Self::is_blocked`].
+    pub(crate) fn resume(&mut self, diag: &Diagnostics) {
+        while let Some(mut waiting) = self.backlog.pop_front() {
+            let Waiting { stream, chunk, done } = &waiting;
+            waiting.done = self.send_chunk(*stream, chunk, *done, diag);
+            if waiting.done < waiting.chunk.len() {
+                self.backlog.push_front(waiting);
+                return;
+            }
+        }
+        self.backlog = VecDeque::new();
+    }
+
+    /// Sends what waits and the unfinished lines; gives up after `patience`.
+    pub(crate) fn finish(&mut self, patience: Duration, diag: &Diagnostics) {
+        let deadline = sys::time::monotonic() + patience;
+        while self.is_blocked() {
+            self.resume(diag);
+            if self.is_blocked() && !self.socket.wait_writable(deadline) {
+                break;
+            }
+        }
+        for waiting in std::mem::take(&mut self.backlog) {
+            let rest = waiting.chunk.get(waiting.done..).unwrap_or_default();
+            self.socket.count_dropped(Lines::new(rest).count(), rest.len());
+        }
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let rest = std::mem::take(self.pending_mut(stream));
+            let kind = Kind { priority: default_priority(stream), partial: true };
+            while !rest.is_empty() && self.send_rest(&rest, kind, diag) == Sent::Blocked {
+                if !self.socket.wait_writable(deadline) {
+                    self.socket.count_dropped(1, rest.len());
+                    break;
+                }
+            }
+        }
+        self.socket.finish(diag);
+    }
+
+    pub(crate) fn release_buffers(&mut self) {
+        for pending in &mut self.pending {
+            pending.shrink_to_fit();
+        }
+    }
+
+    fn pending_mut(&mut self, stream: Stream) -> &mut Vec<u8> {
+        let [out, err] = &mut self.pending;
+        match stream {
+            Stream::Stdout => out,
+            Stream::Stderr => err,
+        }
+    }
+
+    /// Sends the entries of a chunk from `done` on; returns how far it came before the journal
+    /// would have blocked.
+    fn send_chunk(
+        &mut self,
+        stream: Stream,
+        chunk: &[u8],
+        mut done: usize,
+        diag: &Diagnostics,
+    ) -> usize {
+        while done < chunk.len() {
+            let (batch, rest) = self.collect(stream, chunk, done);
+            if batch.count == 0 {
+                let rest = chunk.get(rest..).unwrap_or_default();
+                self.pending_mut(stream).extend_from_slice(rest);
+                return chunk.len();
+            }
+            match self.send_batch(stream, chunk, &batch, diag) {
+                Sent::Blocked => return done,
+                Sent::Entries(count) => {
+                    if let Some(last) =
+                        count.checked_sub(1).and_then(|last| batch.pieces().get(last))
+                    {
+                        done = last.end;
+                        self.pending_mut(stream).clear();
+                    }
+                }
+            }
+        }
+        done
+    }
+
+    /// The next entries from `done` on, and where they end.
+    fn collect(&self, stream: Stream, chunk: &[u8], done: usize) -> (Batch, usize) {
+        let mut batch = Batch::default();
+        let text = chunk.get(done..).unwrap_or_default();
+        let mut pending = of(&self.pending, stream).len();
+        let mut end = done;
+        for line in Lines::new(text) {
+            let keep = !line.ended && line.len() < CHUNK_BYTES - pending;
+            if keep || batch.count == BATCH {
+                break;
+            }
+            let mut priority = default_priority(stream);
+            let mut start = done + line.start;
+            if pending == 0 {
+                let piece = text.get(line.start..line.end).unwrap_or_default();
+                if let Some(given) = split_priority(piece) {
+                    (priority, start) = (given, start + 3);
+                }
+            }
+            end = done + line.end;
+            let kind = Kind { priority, partial: !line.ended };
+            batch.push(Piece { with_pending: pending > 0, start, end, kind });
+            pending = 0;
+        }
+        (batch, end)
+    }
+
+    fn send_batch(
+        &mut self,
+        stream: Stream,
+        chunk: &[u8],
+        batch: &Batch,
+        diag: &Diagnostics,
+    ) -> Sent {
+        batch.pieces().iter().for_each(|piece| self.fields.prepare(piece.kind));
+        let pending = of(&self.pending, stream);
+        let mut heads = [MessageHead::default(); BATCH];
+        let mut entries = [[IoSlice::new(&[]); PIECES]; BATCH];
+        let places = entries.iter_mut().zip(&mut heads);
+        for ((entry, head), piece) in places.zip(batch.pieces().iter()) {
+            let pending = if piece.with_pending { pending } else { &[] };
+            let text = chunk.get(piece.start..piece.end).unwrap_or_default();
+            *head = MessageHead::new(pending.len() + text.len(), piece.kind);
+            *entry = self.fields.entry(head, pending, text, piece.kind);
+        }
+        let entries = entries.get(..batch.count).unwrap_or_default();
+        self.socket.send(entries, diag)
+    }
+
+    fn send_rest(&mut self, rest: &[u8], kind: Kind, diag: &Diagnostics) -> Sent {
+        self.fields.prepare(kind);
+        let head = MessageHead::new(rest.len(), kind);
+        self.socket.send(&[self.fields.entry(&head, &[], rest, kind)], diag)
+    }
+}
+
+fn default_priority(stream: Stream) -> u8 {
+    match stream {
+        Stream::Stdout => 6,
+        Stream::Stderr => 3,
+    }
+}
+
+fn of([out, err]: &[Vec<u8>; 2], stream: Stream) -> &[u8] {
+    match stream {
+        Stream::Stdout => out,
+        Stream::Stderr => err,
+    }
+}

@@ -1,0 +1,105 @@
+//! Cuts a chunk of output into lines. Keeps nothing from one chunk to the next.
+
+use crate::sys::newlines::{BLOCK_BYTES, newline_bits};
+
+/// A piece of a chunk, by its place in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) start: usize,
+    /// Behind the newline, if there is one.
+    pub(crate) end: usize,
+    /// Whether it ends in a newline; only a chunk's last piece may lack it.
+    pub(crate) ended: bool,
+}
+
+impl Line {
+    pub(crate) fn len(self) -> usize {
+        self.end - self.start
+    }
+}
+
+/// The lines of one chunk, in order and without gaps.
+pub(crate) struct Lines<'a> {
+    chunk: &'a [u8],
+    /// Where the next line begins.
+    start: usize,
+    /// The newlines not yet used of the block at `block`.
+    bits: u64,
+    block: usize,
+    /// The first byte not yet searched.
+    next_block: usize,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn new(chunk: &'a [u8]) -> Self {
+        Self { chunk, start: 0, bits: 0, block: 0, next_block: 0 }
+    }
+}
+
+impl Iterator for Lines<'_> {
+    type Item = Line;
+
+    #[inline]
+    fn next(&mut self) -> Option<Line> {
+        while self.bits == 0 {
+            let rest = self.chunk.get(self.next_block..).unwrap_or_default();
+            self.bits = match rest.first_chunk::<BLOCK_BYTES>() {
+                Some(block) => newline_bits(block),
+                None if !rest.is_empty() => {
+                    let mut block = [0; BLOCK_BYTES];
+                    block.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+                    newline_bits(&block)
+                }
+                None if self.start < self.chunk.len() => {
+                    let line = Line { start: self.start, end: self.chunk.len(), ended: false };
+                    self.start = line.end;
+                    return Some(line);
+                }
+                None => return None,
+            };
+            self.block = self.next_block;
+            self.next_block += BLOCK_BYTES;
+        }
+        let end = self.block + self.bits.trailing_zeros() as usize + 1;
+        self.bits &= self.bits - 1;
+        let line = Line { start: self.start, end, ended: true };
+        self.start = end;
+        Some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn pieces(chunk: &[u8]) -> Vec<&[u8]> {
+        let lines: Vec<Line> = Lines::new(chunk).collect();
+        for line in &lines {
+            assert_eq!(line.ended, chunk[line.end - 1] == b'\n');
+        }
+        lines.iter().map(|line| &chunk[line.start..line.end]).collect()
+    }
+
+    #[rstest]
+    #[case::nothing(b"", &[])]
+    #[case::one_line(b"a\n", &[b"a\n".as_slice()])]
+    #[case::empty_lines(b"\n\n", &[b"\n".as_slice(), b"\n"])]
+    #[case::remainder(b"a\nbc", &[b"a\n".as_slice(), b"bc"])]
+    #[case::only_a_remainder(b"a\r\0", &[b"a\r\0".as_slice()])]
+    fn cuts_behind_each_newline(#[case] chunk: &[u8], #[case] expected: &[&[u8]]) {
+        assert_eq!(pieces(chunk), expected);
+    }
+
+    #[test]
+    fn finds_every_line_wherever_it_lies_in_its_block() {
+        for length in 0..200 {
+            for at in 0..length {
+                let mut chunk = vec![b'x'; length];
+                chunk[at] = b'\n';
+                let expected: Vec<&[u8]> = chunk.split_inclusive(|byte| *byte == b'\n').collect();
+                assert_eq!(pieces(&chunk), expected, "newline {at} of {length}");
+            }
+        }
+    }
+}

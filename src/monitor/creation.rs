@@ -1,0 +1,147 @@
+//! What came of the creation: a container to monitor, or a report that there is none.
+
+use nix::unistd::Pid;
+
+use super::container::ContainerProcess;
+use super::held::Creation;
+use super::{Monitor, Phase};
+use crate::cgroup::oom::OomWatch;
+use crate::config::Api;
+use crate::failure::{Failure, concat};
+use crate::runtime::pid_file;
+use crate::signals::Ended;
+use crate::stdio::output::Read;
+use crate::stream::Stream;
+use crate::sys;
+
+/// Why there is no container to monitor.
+pub(crate) struct CreationFailed {
+    pub(crate) failure: Failure,
+    /// For the caller, if it differs from the failure itself.
+    pub(crate) message: Option<Vec<u8>>,
+}
+
+impl From<Failure> for CreationFailed {
+    fn from(failure: Failure) -> Self {
+        Self { failure, message: None }
+    }
+}
+
+impl Monitor<'_> {
+    /// The runtime has ended: finds out what has come of it.
+    pub(super) fn container_created(&mut self) -> Result<(), CreationFailed> {
+        let phase = std::mem::replace(&mut self.phase, Phase::Ended(Ended::Unknown));
+        let Phase::Creating { mut creation, .. } = phase else { return Ok(()) };
+        self.collect_runtime_words(&mut creation);
+        let pid = self.container_pid(&creation)?;
+        let now = sys::time::monotonic();
+        let watched = match creation.early_exit(pid) {
+            Some(ended) => Err(ended),
+            None => ContainerProcess::watch(pid, now).map_err(|_| Ended::Unknown),
+        };
+        let exec = self.config.is_exec();
+        if exec && watched.is_err() && creation.early_exit(pid).is_none() {
+            // The runtime wrote a pid, failed, and left nothing behind.
+            self.runtime_succeeded(&creation)?;
+        }
+        self.report_pid(pid, exec);
+        self.phase = match watched {
+            Err(ended) => {
+                if ended.code() != 0 {
+                    self.diag.info(format!("container {pid} exited with status {}", ended.code()));
+                }
+                Phase::Ended(ended)
+            }
+            Ok(container) => {
+                let directories = [&self.config.persist_dir, &self.config.bundle];
+                let directories = directories.into_iter().flatten().cloned().collect();
+                Phase::Running {
+                    container,
+                    timeout: self.config.timeout.map(|timeout| now + timeout),
+                    oom: OomWatch::start(pid, directories, self.diag),
+                }
+            }
+        };
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let held = creation.take_held(stream);
+            if !held.is_empty() {
+                self.deliver(stream, &held, now);
+            }
+        }
+        // It may have ended while nobody was watching.
+        self.check_container();
+        Ok(())
+    }
+
+    /// Reads what the runtime left in its stderr, without waiting for whoever else holds it.
+    fn collect_runtime_words(&mut self, creation: &mut Creation) {
+        let Some(stderr) = &mut self.stderr else { return };
+        let now = sys::time::monotonic();
+        while let Read::Bytes(length) = stderr.read(&mut self.work.buffer, now) {
+            let surplus = creation.hold(Stream::Stderr, self.work.buffer.filled(length));
+            if let Some(surplus) = surplus {
+                // More than the pipe can have held: somebody is writing still.
+                self.log.write(Stream::Stderr, &surplus, self.diag);
+                break;
+            }
+        }
+    }
+
+    /// The container's pid as the runtime recorded it.
+    fn container_pid(&mut self, creation: &Creation) -> Result<Pid, CreationFailed> {
+        if !self.config.is_exec() {
+            self.runtime_succeeded(creation)?;
+        }
+        if self.config.terminal {
+            // What it sent just before it ended: a connection, and the terminal through it.
+            self.on_console()?;
+            self.on_console()?;
+        }
+        if self.config.terminal && self.terminal.outer.is_none() {
+            let text = b"Runtime did not set up terminal";
+            let words = creation.message();
+            self.warn_of(&words);
+            let message = match words.as_slice() {
+                [] => text.to_vec(),
+                words => concat(&[text, b": ", words]),
+            };
+            let failure = Failure::new(text.as_slice());
+            return Err(CreationFailed { failure, message: Some(message) });
+        }
+        pid_file::read(&self.config.container_pidfile).map_err(|failure| {
+            super::finish::kill_children();
+            let words = creation.message();
+            self.warn_of(&words);
+            let message = if words.is_empty() { failure.sentence() } else { words };
+            let text = concat(&[b"Failed to read pidfile: ", &failure.sentence()]);
+            CreationFailed { failure: Failure::new(text), message: Some(message) }
+        })
+    }
+
+    fn runtime_succeeded(&self, creation: &Creation) -> Result<(), CreationFailed> {
+        let code = creation.runtime_ended().unwrap_or(Ended::Unknown).code();
+        if code == 0 {
+            return Ok(());
+        }
+        let words = creation.message();
+        self.warn_of(&words);
+        let failure = Failure::new(format!("Failed to create container: exit status {code}"));
+        Err(CreationFailed { failure, message: Some(words) })
+    }
+
+    fn warn_of(&self, runtime_words: &[u8]) {
+        if !runtime_words.is_empty() {
+            self.diag.warn(concat(&[b"runtime stderr: ", runtime_words]));
+        }
+    }
+
+    fn report_pid(&mut self, pid: Pid, exec: bool) {
+        if exec && self.config.api == Api::Legacy {
+            return;
+        }
+        if let Err(failure) = self.sync.report(pid.as_raw(), b"") {
+            // The container lives: whoever cannot be told may still read the exit file.
+            self.diag.warn(failure.sentence());
+        }
+    }
+}

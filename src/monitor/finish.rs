@@ -1,0 +1,218 @@
+//! From the container's end to the monitor's: drain, record, tell, clean up.
+//!
+//! The order is what callers rely on: output is in the log before anybody learns of the
+//! exit, reserved ports are free before the exit files exist, the exit files are there
+//! before the exit command runs.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{ForkResult, Pid};
+
+use super::{Monitor, Phase};
+use crate::exit::{reap_until, run_exit_command, write_exit_files};
+use crate::signals::{Ended, reap_next};
+use crate::stream::Stream;
+use crate::sys;
+use crate::sys::poll::PollSet;
+
+/// How long output that still comes after the container's end is taken.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the exit files wait for the log to be on disk.
+const SYNC_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long attach clients may take to read what is queued for them.
+const CLIENT_GRACE: Duration = Duration::from_secs(2);
+
+/// The least bytes that are drained even from a stream that never pauses: more than a pipe
+/// of the default size can have held when the container ended.
+const DRAIN_BYTES: usize = 1024 * 1024;
+
+impl Monitor<'_> {
+    /// Records the container's end. Returns the process's exit status.
+    pub(crate) fn finish(mut self) -> u8 {
+        let code = match self.phase {
+            Phase::Ended(ended) => ended.code(),
+            _ => -1,
+        };
+        if let Some(attach) = &mut self.attach {
+            attach.begin_exit(sys::time::monotonic());
+        }
+        self.drain(Stream::Stdout);
+        self.drain(Stream::Stderr);
+        self.log.finish(DRAIN_PATIENCE, self.diag);
+        self.sync_log();
+        self.inherited.close();
+        self.attach_pipe = None;
+        self.close_idle_clients();
+
+        let mut failed = false;
+        if let Err(failure) = write_exit_files(self.config, code) {
+            self.diag.failure(&failure);
+            failed = true;
+        }
+        if self.config.is_exec() {
+            let timed_out = matches!(self.phase, Phase::TimedOut);
+            let message: &[u8] = if timed_out { b"command timed out" } else { b"" };
+            if let Err(failure) = self.sync.report(code, message) {
+                self.diag.failure(&failure);
+            }
+        }
+        self.grant_clients_their_grace();
+        let status = if failed { 1 } else { code as u8 };
+        self.leave(status)
+    }
+
+    /// Records that there is no container. Returns the process's exit status.
+    pub(crate) fn give_up(mut self, failed: &super::CreationFailed) -> u8 {
+        if let Some(console) = &mut self.console {
+            console.give_up(self.diag);
+        }
+        let sentence = failed.failure.sentence();
+        let message = failed.message.as_deref().unwrap_or(&sentence);
+        if let Err(failure) = self.sync.report(-1, message) {
+            self.diag.failure(&failure);
+        }
+        self.diag.failure(&failed.failure);
+        self.leave(1)
+    }
+
+    /// Removes what only a living monitor may leave in the file system, runs the exit
+    /// command holding nothing, and reaps what has ended.
+    fn leave(self, status: u8) -> u8 {
+        let Self { config, diag, signals, oom_score, mut attach, .. } = self;
+        if let Some(attach) = &mut attach {
+            attach.close_clients(sys::time::monotonic(), self.diag);
+            attach.unlink_socket(diag);
+        }
+        drop((
+            self.sync,
+            self.attach_pipe,
+            self.inherited,
+            self.log,
+            self.stdin,
+            self.stdout,
+            self.stderr,
+        ));
+        drop((self.control, self.winsz, self.notify, self.console, self.terminal));
+        drop((self.phase, self.work));
+        let mut status = status;
+        if let Some(command) = &config.exit_command
+            && let Err(failure) = run_exit_command(command, &oom_score, &signals, diag)
+        {
+            diag.failure(&failure);
+            status = 1;
+        }
+        if let Some(attach) = &mut attach {
+            attach.unlink_symlink();
+        }
+        while reap_next().is_some() {}
+        status
+    }
+
+    /// Takes what the container left in a stream.
+    ///
+    /// Stops when there is nothing for now: another process may hold the other end and keep
+    /// it open for ever, or write to it for ever.
+    fn drain(&mut self, stream: Stream) {
+        let end = sys::time::monotonic() + DRAIN_PATIENCE;
+        let mut taken = 0;
+        loop {
+            let before = sys::time::monotonic();
+            if self.log.is_blocked() {
+                let Some(journal) = self.log.blocked_on() else { return };
+                let left = end.saturating_sub(before);
+                if !sys::poll::wait_for(journal, PollFlags::POLLOUT, left) {
+                    return;
+                }
+                self.log.resume(self.diag);
+                continue;
+            }
+            if taken > DRAIN_BYTES && before >= end {
+                return;
+            }
+            match self.read_output(stream) {
+                0 => return,
+                length => taken += length,
+            }
+        }
+    }
+
+    /// Has the log on disk, but waits only so long: a child does the waiting.
+    fn sync_log(&mut self) {
+        let Some(log) = self.log.sync_target() else { return };
+        match sys::process::fork() {
+            Ok(ForkResult::Child) => {
+                let errno = nix::unistd::fsync(log).err();
+                sys::process::leave(errno.map_or(0, |errno| errno as i32));
+            }
+            Ok(ForkResult::Parent { child }) => {
+                let mut outcome = Ended::Exited(0);
+                let reaped = |pid, ended| {
+                    if pid == child {
+                        outcome = ended;
+                    }
+                    pid == child
+                };
+                reap_until(&self.signals, Some(SYNC_PATIENCE), reaped);
+                if let Ended::Exited(errno @ 1..) = outcome {
+                    let text = "Failed to sync log file before exit:";
+                    self.diag.warn_errno(text, Errno::from_raw(errno));
+                }
+            }
+            Err(_) => {
+                if let Err(errno) = nix::unistd::fsync(log) {
+                    self.diag.warn_errno("Failed to sync log file before exit:", errno);
+                }
+            }
+        }
+    }
+
+    /// Clients that have everything see the end before the exit files exist.
+    fn close_idle_clients(&mut self) {
+        if let Some(attach) = &mut self.attach
+            && !attach.has_queued()
+        {
+            attach.close_clients(sys::time::monotonic(), self.diag);
+        }
+    }
+
+    /// Gives clients that are still reading the time to do so.
+    fn grant_clients_their_grace(&mut self) {
+        let end = sys::time::monotonic() + CLIENT_GRACE;
+        let mut poll = PollSet::new();
+        let mut ready = Vec::new();
+        let Some(attach) = &mut self.attach else { return };
+        while attach.has_queued() {
+            let now = sys::time::monotonic();
+            if now >= end {
+                return;
+            }
+            poll.clear();
+            for (id, fd, events) in attach.clients(&self.stdin) {
+                poll.add(fd, events, id);
+            }
+            if poll.wait(Some(end - now)).is_err() {
+                return;
+            }
+            poll.ready_into(&mut ready);
+            for (id, events) in ready.drain(..) {
+                attach.on_client(id, events, &mut self.stdin, now, self.diag);
+            }
+        }
+    }
+}
+
+/// Kills the processes that a runtime left behind without saying which is the container.
+///
+/// Whatever is left by then has been handed to this process, being the subreaper.
+pub(super) fn kill_children() {
+    let path = format!("/proc/self/task/{}/children", nix::unistd::gettid());
+    let Ok(children) = std::fs::read_to_string(path) else { return };
+    for pid in children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}

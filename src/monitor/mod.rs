@@ -1,0 +1,410 @@
+//! The event loop of one container: waits for whatever happens next and passes it on.
+//!
+//! One thread, one wait. Every peer is non-blocking; an error of a peer costs that peer, not
+//! the container's monitor. Rooms do not know each other: values pass between them here.
+
+mod container;
+mod creation;
+mod finish;
+mod held;
+mod wait;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::poll::PollFlags;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::attach::{Attach, ContainerStdin};
+use crate::cgroup::oom::OomWatch;
+use crate::config::Config;
+use crate::control::{Command, ControlFifo};
+use crate::diagnostics::Diagnostics;
+use crate::failure::Failure;
+use crate::launch::Inherited;
+use crate::log::Log;
+use crate::notify::NotifyProxy;
+use crate::oom_score::OomScore;
+use crate::signals::{Ended, Request, Signals, reap_next};
+use crate::stdio::console::{ConsoleSocket, translate_newlines};
+use crate::stdio::output::{Output, Read, ReadBuffer};
+use crate::stream::Stream;
+use crate::sync_pipe::SyncPipe;
+use crate::sys;
+use crate::sys::poll::PollSet;
+
+pub(crate) use creation::CreationFailed;
+
+use container::ContainerProcess;
+use held::Creation;
+use wait::Source;
+
+/// How long output must pause before the memory it needed is given back.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// How long a killed container may take to be gone before its exit is recorded.
+const KILL_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long to wait when waiting itself fails (out of kernel memory), instead of spinning.
+const WAIT_FAILED_PAUSE: Duration = Duration::from_millis(100);
+
+/// A monitor whose runtime has been started.
+pub(crate) struct Monitor<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) diag: &'a Diagnostics,
+    pub(crate) signals: Signals,
+    pub(crate) sync: SyncPipe,
+    /// Told long ago that the attach socket is there; closed at the container's end.
+    pub(crate) attach_pipe: Option<SyncPipe>,
+    pub(crate) inherited: Inherited,
+    pub(crate) oom_score: OomScore,
+    pub(crate) log: Log,
+    pub(crate) attach: Option<Attach>,
+    pub(crate) stdin: ContainerStdin,
+    pub(crate) control: Option<ControlFifo>,
+    pub(crate) winsz: Option<ControlFifo>,
+    pub(crate) notify: Option<NotifyProxy>,
+    pub(crate) console: Option<ConsoleSocket>,
+    pub(crate) terminal: Terminal,
+    pub(crate) stdout: Option<Output>,
+    pub(crate) stderr: Option<Output>,
+    pub(crate) phase: Phase,
+    pub(crate) work: Work,
+}
+
+/// The container's terminal, as far as resizing it goes.
+#[derive(Default)]
+pub(crate) struct Terminal {
+    outer: Option<Rc<OwnedFd>>,
+    /// Asked for before the terminal came: rows, columns.
+    wanted: Option<(u16, u16)>,
+}
+
+/// How far the container's life has come.
+pub(crate) enum Phase {
+    /// The runtime, whose pid this is, has not ended yet.
+    Creating {
+        runtime: Pid,
+        creation: Box<Creation>,
+    },
+    Running {
+        container: ContainerProcess,
+        timeout: Option<Duration>,
+        oom: Option<OomWatch>,
+    },
+    Ended(Ended),
+    TimedOut,
+}
+
+impl Phase {
+    pub(crate) fn creating(runtime: Pid) -> Self {
+        Self::Creating { runtime, creation: Box::default() }
+    }
+}
+
+/// What the loop needs from turn to turn.
+pub(crate) struct Work {
+    poll: PollSet<Source>,
+    ready: Vec<(Source, PollFlags)>,
+    buffer: ReadBuffer,
+    last_output: Duration,
+}
+
+impl Work {
+    pub(crate) fn new() -> Self {
+        Self {
+            poll: PollSet::new(),
+            ready: Vec::new(),
+            buffer: ReadBuffer::new(),
+            last_output: Duration::ZERO,
+        }
+    }
+}
+
+impl Monitor<'_> {
+    /// Serves everything until the runtime has ended, and then until the container has or
+    /// its time is up.
+    ///
+    /// # Errors
+    ///
+    /// There is no container. Once there is one, nothing makes this return early.
+    pub(crate) fn run(&mut self) -> Result<(), CreationFailed> {
+        while matches!(&self.phase, Phase::Creating { creation, .. } if creation.runtime_ended().is_none())
+        {
+            self.turn()?;
+        }
+        self.container_created()?;
+        while matches!(self.phase, Phase::Running { .. }) {
+            // Only the console socket can fail, and it is gone by now.
+            if let Err(failure) = self.turn() {
+                self.diag.failure(&failure);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits once and answers all that is ready.
+    fn turn(&mut self) -> Result<(), Failure> {
+        let now = sys::time::monotonic();
+        let mut poll = std::mem::replace(&mut self.work.poll, PollSet::new());
+        poll.clear();
+        self.interests(&mut poll, now);
+        let timeout = self.deadline().map(|deadline| deadline.saturating_sub(now));
+        let mut ready = std::mem::take(&mut self.work.ready);
+        if poll.wait(timeout).is_ok() {
+            poll.ready_into(&mut ready);
+        } else {
+            std::thread::sleep(WAIT_FAILED_PAUSE);
+        }
+        let mut outcome = Ok(());
+        for (source, events) in ready.drain(..) {
+            outcome = outcome.and(self.dispatch(source, events));
+        }
+        (self.work.poll, self.work.ready) = (poll, ready);
+        self.on_deadline();
+        outcome
+    }
+
+    /// Does what is due.
+    fn on_deadline(&mut self) {
+        let now = sys::time::monotonic();
+        let due = |deadline: Option<Duration>| deadline.is_some_and(|deadline| deadline <= now);
+        if let Some(attach) = &mut self.attach
+            && due(attach.deadline())
+        {
+            attach.on_deadline(now, self.diag);
+        }
+        if self.work.buffer.is_busy() && now >= self.work.last_output + IDLE {
+            self.work.buffer.release();
+            self.log.release_buffers();
+        }
+        if let Phase::Running { container, timeout, .. } = &self.phase {
+            if due(container.deadline()) {
+                self.check_container();
+            } else if due(*timeout) {
+                self.phase_timed_out();
+            }
+        }
+    }
+
+    fn dispatch(&mut self, source: Source, events: PollFlags) -> Result<(), Failure> {
+        let now = sys::time::monotonic();
+        match source {
+            Source::Signals => self.on_signals(),
+            Source::Console => return self.on_console(),
+            Source::Listener => self.accept(now),
+            Source::Client(id) => {
+                if let Some(attach) = &mut self.attach {
+                    attach.on_client(id, events, &mut self.stdin, now, self.diag);
+                }
+            }
+            Source::Stdin => self.stdin.on_ready(events, self.diag),
+            Source::Control | Source::Winsz => self.on_control(source),
+            Source::Notify => {
+                if let Some(notify) = &mut self.notify {
+                    notify.forward(self.diag);
+                }
+            }
+            Source::Oom => self.on_oom(),
+            Source::Journal => self.log.resume(self.diag),
+            Source::Output(stream) => self.on_output(stream),
+            Source::Container => self.check_container(),
+        }
+        Ok(())
+    }
+
+    fn on_signals(&mut self) {
+        while let Some(request) = self.signals.next() {
+            match request {
+                Request::CheckChildren => self.check_container(),
+                Request::Forward(signal) => self.forward(signal),
+            }
+        }
+    }
+
+    /// Passes a signal on to the container, or to the runtime while that is at work.
+    fn forward(&mut self, signal: Signal) {
+        let sent = match &self.phase {
+            Phase::Running { container, .. } => container.signal(signal),
+            // Not yet reaped, so the number is still its own.
+            Phase::Creating { runtime, creation } if creation.runtime_ended().is_none() => {
+                kill(*runtime, signal)
+            }
+            _ => Ok(()),
+        };
+        if sent.is_err() {
+            self.check_container();
+        }
+    }
+
+    /// Reaps every child that has ended and finds out whether the container has.
+    fn check_container(&mut self) {
+        while let Some((pid, ended)) = reap_next() {
+            match &mut self.phase {
+                Phase::Creating { runtime, creation } => {
+                    creation.child_ended(pid, *runtime, ended);
+                }
+                Phase::Running { container, .. } if container.pid() == pid => {
+                    self.container_ended(pid, ended);
+                }
+                _ => {}
+            }
+        }
+        if let Phase::Running { container, .. } = &mut self.phase
+            && let Some(ended) = container.ended(sys::time::monotonic())
+        {
+            let pid = container.pid();
+            self.diag
+                .info(format!("Container process {pid} has exited (it was not a direct child)"));
+            self.container_ended(pid, ended);
+        }
+    }
+
+    fn container_ended(&mut self, pid: Pid, ended: Ended) {
+        if ended.code() != 0 {
+            self.diag.info(format!("container {pid} exited with status {}", ended.code()));
+        }
+        self.final_oom_check();
+        self.phase = Phase::Ended(ended);
+    }
+
+    /// Before anybody is told of the exit, and as soon as possible: the group may vanish.
+    fn final_oom_check(&mut self) {
+        if let Phase::Running { oom, .. } = &mut self.phase
+            && let Some(oom) = oom.take()
+        {
+            oom.final_check(self.diag);
+        }
+    }
+
+    fn phase_timed_out(&mut self) {
+        let Phase::Running { container, .. } = &self.phase else { return };
+        container.kill_group();
+        container.wait_for_death(KILL_PATIENCE);
+        self.final_oom_check();
+        self.phase = Phase::TimedOut;
+    }
+
+    fn on_console(&mut self) -> Result<(), Failure> {
+        let Some(console) = &mut self.console else { return Ok(()) };
+        let Some(terminal) = console.advance(self.diag)? else { return Ok(()) };
+        self.console = None;
+        translate_newlines(terminal.as_fd(), self.diag);
+        let failed = |errno| Failure::with_errno("Failed to use console file descriptor", errno);
+        let output = terminal
+            .try_clone()
+            .map_err(|error| nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+            .and_then(Output::terminal)
+            .map_err(failed)?;
+        self.stdout = Some(output);
+        let terminal = Rc::new(terminal);
+        self.stdin.set_console(Rc::clone(&terminal), self.diag);
+        self.terminal.outer = Some(terminal);
+        if let Some((rows, columns)) = self.terminal.wanted.take() {
+            self.resize(rows, columns);
+        }
+        Ok(())
+    }
+
+    fn on_control(&mut self, source: Source) {
+        let fifo = if source == Source::Control { &mut self.control } else { &mut self.winsz };
+        let Some(fifo) = fifo else { return };
+        let mut commands = Vec::new();
+        fifo.read(self.diag, |command| commands.push(command));
+        for command in commands {
+            match command {
+                Command::Resize { rows, columns } => self.resize(rows, columns),
+                Command::ReopenLogs => self.log.reopen(self.diag),
+            }
+        }
+    }
+
+    /// Resizes the terminal, or remembers to when it comes; without one there is nothing to
+    /// resize.
+    fn resize(&mut self, rows: u16, columns: u16) {
+        if !self.config.terminal {
+            return;
+        }
+        match &self.terminal.outer {
+            None => self.terminal.wanted = Some((rows, columns)),
+            Some(terminal) => {
+                if let Err(errno) = sys::tty::set_size(terminal.as_fd(), rows, columns) {
+                    self.diag.warn_errno("Failed to set process pty terminal size", errno);
+                }
+            }
+        }
+    }
+
+    fn on_oom(&mut self) {
+        if let Phase::Running { oom, .. } = &mut self.phase
+            && let Some(watch) = oom
+            && !watch.on_event(self.diag)
+        {
+            *oom = None;
+        }
+    }
+
+    fn accept(&mut self, now: Duration) {
+        if let Some(attach) = &mut self.attach {
+            attach.accept(now, self.diag);
+        }
+    }
+
+    fn on_output(&mut self, stream: Stream) {
+        // A client of this same turn may have become unable to take more.
+        if self.takes_output() {
+            self.read_output(stream);
+        }
+    }
+
+    /// Reads once from `stream` and passes on what came. Returns how many bytes did.
+    fn read_output(&mut self, stream: Stream) -> usize {
+        let slot = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        let Some(output) = slot else { return 0 };
+        let now = sys::time::monotonic();
+        match output.read(&mut self.work.buffer, now) {
+            Read::Bytes(length) => {
+                self.work.last_output = now;
+                self.take_output(stream, length, now);
+                return length;
+            }
+            Read::Nothing => {}
+            Read::End if !output.ends_for_good() => {}
+            Read::End => *slot = None,
+            Read::Failed(errno) => {
+                // It would fail again at once: the stream is left.
+                self.diag.warn_errno("stdio_input read failed", errno);
+                *slot = None;
+            }
+        }
+        0
+    }
+
+    fn take_output(&mut self, stream: Stream, length: usize, now: Duration) {
+        let buffer = std::mem::replace(&mut self.work.buffer, ReadBuffer::new());
+        let bytes = buffer.filled(length);
+        if let Phase::Creating { creation, .. } = &mut self.phase {
+            if let Some(surplus) = creation.hold(stream, bytes) {
+                self.deliver(stream, &surplus, now);
+            }
+        } else {
+            self.deliver(stream, bytes, now);
+        }
+        self.work.buffer = buffer;
+    }
+
+    /// Hands container output to the log, then to the attach clients.
+    fn deliver(&mut self, stream: Stream, bytes: &[u8], now: Duration) {
+        self.log.write(stream, bytes, self.diag);
+        if let Some(attach) = &mut self.attach {
+            // Whoever connected before this was read is entitled to it.
+            attach.accept(now, self.diag);
+            attach.broadcast(stream, bytes, now, self.diag);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What the monitor waits for, and until when.
+
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use nix::poll::PollFlags;
+
+use super::{IDLE, Monitor, Phase};
+use crate::attach::{Attach, ClientId};
+use crate::cgroup::oom::OomWatch;
+use crate::control::ControlFifo;
+use crate::notify::NotifyProxy;
+use crate::stdio::console::ConsoleSocket;
+use crate::stdio::output::Output;
+use crate::stream::Stream;
+use crate::sys::poll::PollSet;
+
+/// What can become ready. Names a thing, not a descriptor: one that went away in the same
+/// turn is then simply not there any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Signals,
+    Console,
+    Listener,
+    Client(ClientId),
+    Stdin,
+    Control,
+    Winsz,
+    Notify,
+    Oom,
+    Journal,
+    Output(Stream),
+    Container,
+}
+
+impl Monitor<'_> {
+    /// Says what to wait for, in the order in which it is answered: new clients come before
+    /// output, so that whoever has connected sees what is printed from then on, and output
+    /// before the container's end.
+    pub(super) fn interests(&self, poll: &mut PollSet<Source>, now: Duration) {
+        let input = PollFlags::POLLIN;
+        let mut add = |fd: Option<BorrowedFd<'_>>, events, source| {
+            if let Some(fd) = fd {
+                poll.add(fd, events, source);
+            }
+        };
+        add(Some(self.signals.fd()), input, Source::Signals);
+        add(self.console.as_ref().and_then(ConsoleSocket::fd), input, Source::Console);
+        if let Some(attach) = &self.attach {
+            add(attach.listener(now), input, Source::Listener);
+            for (id, fd, events) in attach.clients(&self.stdin) {
+                add(Some(fd), events, Source::Client(id));
+            }
+        }
+        if let Some((fd, events)) = self.stdin.poll() {
+            add(Some(fd), events, Source::Stdin);
+        }
+        add(self.control.as_ref().and_then(ControlFifo::fd), input, Source::Control);
+        if self.terminal.outer.is_some() {
+            add(self.winsz.as_ref().and_then(ControlFifo::fd), input, Source::Winsz);
+        }
+        add(self.notify.as_ref().map(NotifyProxy::fd), input, Source::Notify);
+        add(self.log.blocked_on(), PollFlags::POLLOUT, Source::Journal);
+        if self.takes_output() {
+            // A terminal's output waits for the container, whose it is.
+            let creating = matches!(self.phase, Phase::Creating { .. });
+            let stdout = self.stdout.as_ref().filter(|_| !(creating && self.config.terminal));
+            for output in [stdout, self.stderr.as_ref()].into_iter().flatten() {
+                add(output.fd(now), input, Source::Output(output.stream()));
+            }
+        }
+        if let Phase::Running { container, oom, .. } = &self.phase {
+            add(oom.as_ref().and_then(OomWatch::fd), input, Source::Oom);
+            if let Some((fd, events)) = container.interest() {
+                add(Some(fd), events, Source::Container);
+            }
+        }
+    }
+
+    /// Whether output may be read: not while somebody it goes to cannot take more.
+    pub(super) fn takes_output(&self) -> bool {
+        !self.log.is_blocked() && !self.attach.as_ref().is_some_and(Attach::is_congested)
+    }
+
+    /// The nearest moment at which something must be done unasked.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let running = match &self.phase {
+            Phase::Running { container, timeout, .. } => [container.deadline(), *timeout],
+            _ => [None, None],
+        };
+        let release = self.work.buffer.is_busy().then(|| self.work.last_output + IDLE);
+        let attach = self.attach.as_ref().and_then(Attach::deadline);
+        let terminal = self.stdout.as_ref().and_then(Output::deadline);
+        running.into_iter().chain([release, attach, terminal]).flatten().min()
+    }
+}

@@ -1,0 +1,5 @@
+//! The OCI runtime: what it is asked, how it is started, and the pid it hands back.
+
+pub(crate) mod argv;
+pub(crate) mod pid_file;
+pub(crate) mod spawn;

@@ -1,0 +1,123 @@
+//! Signals, read one at a time from a descriptor instead of being handled.
+//!
+//! From `block` on every signal is blocked, so none that would end the monitor does; only
+//! those with a meaning are read. Children get the mask back that the monitor was given.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::failure::Failure;
+
+/// The blocked signals of the monitor and the descriptor to read them from.
+pub(crate) struct Signals {
+    descriptor: SignalFd,
+    original_mask: SigSet,
+}
+
+/// What a signal asks of the monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// A child may have ended.
+    CheckChildren,
+    /// To be passed on to the container.
+    Forward(Signal),
+}
+
+impl Signals {
+    /// Blocks every signal and opens the descriptor.
+    pub(crate) fn block() -> Result<Self, Failure> {
+        let mut original_mask = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut original_mask))
+            .map_err(|errno| Failure::with_errno("Failed to block signals", errno))?;
+        let mut meaningful = SigSet::empty();
+        meaningful.extend([
+            Signal::SIGCHLD,
+            Signal::SIGUSR1,
+            Signal::SIGTERM,
+            Signal::SIGINT,
+            Signal::SIGQUIT,
+        ]);
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let descriptor = SignalFd::with_flags(&meaningful, flags)
+            .map_err(|errno| Failure::with_errno("Failed to create signalfd", errno))?;
+        Ok(Self { descriptor, original_mask })
+    }
+
+    /// The mask the process was started with.
+    pub(crate) fn original_mask(&self) -> &SigSet {
+        &self.original_mask
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    /// The next request, if any is waiting.
+    pub(crate) fn next(&self) -> Option<Request> {
+        let info = self.descriptor.read_signal().ok()??;
+        let signal = i32::try_from(info.ssi_signo).ok()?;
+        match Signal::try_from(signal).ok()? {
+            Signal::SIGCHLD | Signal::SIGUSR1 => Some(Request::CheckChildren),
+            other => Some(Request::Forward(other)),
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Exited(i32),
+    Signalled(i32),
+    /// Its status went to another process, which the kernel cannot name any more.
+    Unknown,
+}
+
+impl Ended {
+    /// Decodes a wait(2) status.
+    pub(crate) fn from_wait_status(status: i32) -> Self {
+        match status & 0x7f {
+            0 => Self::Exited((status >> 8) & 0xff),
+            signal => Self::Signalled(signal),
+        }
+    }
+
+    /// What a shell would report: the exit code, or 128 and the signal; -1 when unknown.
+    pub(crate) fn code(self) -> i32 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Signalled(signal) => 128 + signal,
+            Self::Unknown => -1,
+        }
+    }
+}
+
+/// Reaps one child that has ended, if there is one.
+pub(crate) fn reap_next() -> Option<(Pid, Ended)> {
+    match waitpid(None, Some(WaitPidFlag::WNOHANG)).ok()? {
+        WaitStatus::Exited(pid, code) => Some((pid, Ended::Exited(code))),
+        WaitStatus::Signaled(pid, signal, _) => Some((pid, Ended::Signalled(signal as i32))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::success(0, 0)]
+    #[case::plain_failure(7 << 8, 7)]
+    #[case::highest_exit_code(255 << 8, 255)]
+    #[case::killed_by_sigterm(libc::SIGTERM, 143)]
+    #[case::killed_by_sigkill(libc::SIGKILL, 137)]
+    #[case::dumped_core(libc::SIGSEGV | 0x80, 139)]
+    fn status_code_is_what_a_shell_would_report(#[case] status: i32, #[case] expected: i32) {
+        assert_eq!(Ended::from_wait_status(status).code(), expected);
+    }
+}

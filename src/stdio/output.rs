@@ -1,0 +1,197 @@
+//! The ends from which the container's output is read.
+
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::read;
+
+use crate::stream::{CHUNK_BYTES, Stream};
+use crate::sys::pages::Pages;
+
+/// The most bytes taken from a stream in one turn, so that a loud one starves nobody: what
+/// a pipe holds.
+const READ_BYTES: usize = 8 * CHUNK_BYTES;
+
+/// What a terminal nobody has open is asked again after, at first and at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(800));
+
+/// One stream of the container's output.
+pub(crate) struct Output {
+    fd: OwnedFd,
+    stream: Stream,
+    source: Source,
+}
+
+enum Source {
+    Pipe,
+    /// `closed`: nobody has the other side open, which may change; when to look again, and
+    /// how long the pause after that.
+    Terminal {
+        closed: Option<Duration>,
+        pause: Duration,
+    },
+}
+
+/// What one read brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    Bytes(usize),
+    /// Nothing for now.
+    Nothing,
+    /// Nothing any more.
+    End,
+    Failed(Errno),
+}
+
+impl Output {
+    /// Reads from the monitor's end of a pipe; makes it non-blocking.
+    pub(crate) fn pipe(fd: OwnedFd, stream: Stream) -> nix::Result<Self> {
+        Self::new(fd, stream, Source::Pipe)
+    }
+
+    /// Reads from a terminal's outer side; makes it non-blocking.
+    pub(crate) fn terminal(fd: OwnedFd) -> nix::Result<Self> {
+        let source = Source::Terminal { closed: None, pause: RETRY.0 };
+        Self::new(fd, Stream::Stdout, source)
+    }
+
+    fn new(fd: OwnedFd, stream: Stream, source: Source) -> nix::Result<Self> {
+        let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
+        fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        Ok(Self { fd, stream, source })
+    }
+
+    pub(crate) fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    /// What to wait for input on; `None` while a closed terminal is left alone.
+    pub(crate) fn fd(&self, now: Duration) -> Option<BorrowedFd<'_>> {
+        self.deadline().is_none_or(|again| again <= now).then(|| self.fd.as_fd())
+    }
+
+    /// When a closed terminal is to be looked at again.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        match self.source {
+            Source::Terminal { closed, .. } => closed,
+            Source::Pipe => None,
+        }
+    }
+
+    /// Takes what is there, at most a buffer full.
+    pub(crate) fn read(&mut self, buffer: &mut ReadBuffer, now: Duration) -> Read {
+        let result = match buffer.space() {
+            Ok(space) => read(&self.fd, space),
+            Err(errno) => Err(errno),
+        };
+        match (result, &mut self.source) {
+            (Ok(0) | Err(Errno::EIO), Source::Terminal { closed, pause }) => {
+                *closed = Some(now + *pause);
+                *pause = (*pause * 2).min(RETRY.1);
+                Read::End
+            }
+            (Ok(0), Source::Pipe) => Read::End,
+            (Ok(length), source) => {
+                if let Source::Terminal { closed, pause } = source {
+                    (*closed, *pause) = (None, RETRY.0);
+                }
+                buffer.busy |= length > ReadBuffer::KEPT_BYTES;
+                Read::Bytes(length)
+            }
+            (Err(Errno::EAGAIN | Errno::EINTR), _) => Read::Nothing,
+            (Err(errno), _) => Read::Failed(errno),
+        }
+    }
+
+    /// Whether the stream can never bring anything again once a read has said `End`.
+    pub(crate) fn ends_for_good(&self) -> bool {
+        matches!(self.source, Source::Pipe)
+    }
+}
+
+/// Where output is read to; shared by the streams, in memory only while it is used.
+pub(crate) struct ReadBuffer {
+    pages: Option<Pages>,
+    busy: bool,
+}
+
+impl ReadBuffer {
+    /// What a container that prints a line now and then may keep in memory.
+    const KEPT_BYTES: usize = 4096;
+
+    pub(crate) fn new() -> Self {
+        Self { pages: None, busy: false }
+    }
+
+    fn space(&mut self) -> nix::Result<&mut [u8]> {
+        let length = const { NonZeroUsize::new(READ_BYTES).unwrap() };
+        let pages = match self.pages.take() {
+            Some(pages) => pages,
+            None => Pages::new(length)?,
+        };
+        Ok(self.pages.insert(pages))
+    }
+
+    /// The first `length` bytes of what was read last.
+    pub(crate) fn filled(&self, length: usize) -> &[u8] {
+        self.pages.as_deref().and_then(|pages| pages.get(..length)).unwrap_or_default()
+    }
+
+    /// Whether more memory is held than an idle monitor should hold.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy
+    }
+
+    /// Gives the memory back.
+    pub(crate) fn release(&mut self) {
+        self.busy = false;
+        if let Some(pages) = &mut self.pages {
+            pages.release();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_pipe_gives_bytes_then_nothing_then_its_end() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let mut output = Output::pipe(reader, Stream::Stderr).unwrap();
+        let mut buffer = ReadBuffer::new();
+        let mut writer = std::fs::File::from(writer);
+
+        assert_eq!(output.read(&mut buffer, NOW), Read::Nothing);
+        writer.write_all(b"hello").unwrap();
+        assert_eq!(output.read(&mut buffer, NOW), Read::Bytes(5));
+        assert_eq!(buffer.filled(5), b"hello");
+        drop(writer);
+        assert_eq!(output.read(&mut buffer, NOW), Read::End);
+        assert!(output.ends_for_good());
+    }
+
+    #[test]
+    fn a_terminal_nobody_has_open_is_left_alone_for_a_while() {
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let mut output = Output::terminal(pty.master).unwrap();
+        let mut buffer = ReadBuffer::new();
+        drop(pty.slave);
+
+        assert_eq!(output.read(&mut buffer, NOW), Read::End);
+        assert!(output.fd(NOW).is_none());
+        assert!(output.fd(NOW + RETRY.0).is_some());
+        // The pauses grow, but only so far.
+        for _ in 0..10 {
+            output.read(&mut buffer, NOW);
+        }
+        assert!(output.fd(NOW + RETRY.1).is_some());
+    }
+}

@@ -1,0 +1,38 @@
+//! Descriptors the process was started with.
+
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// Takes ownership of every descriptor from 3 up that is open now.
+///
+/// For `main` alone, as its first act: nothing else in the process owns a descriptor yet,
+/// and the directory listing's own is closed before the numbers are adopted.
+pub(crate) fn adopt_open_at_start() -> Vec<OwnedFd> {
+    let Ok(listing) = std::fs::read_dir("/proc/self/fd") else { return Vec::new() };
+    let numbers: Vec<RawFd> = listing
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    // The listing saw its own descriptor, which is closed by now.
+    numbers.into_iter().filter(|number| is_open(*number)).map(adopt).collect()
+}
+
+fn is_open(number: RawFd) -> bool {
+    // SAFETY: F_GETFD only asks about a number; any number may be asked.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}
+
+fn adopt(number: RawFd) -> OwnedFd {
+    // SAFETY: the number is open and, at the moment `adopt_open_at_start` is called, no
+    // other value in the process owns it.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// Makes a new descriptor, close-on-exec and above 2, for whatever `number` (0, 1 or 2)
+/// refers to.
+pub(crate) fn duplicate_stdio(number: RawFd) -> nix::Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC takes and returns plain numbers.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    nix::errno::Errno::result(copy)?;
+    // SAFETY: the kernel just made this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}

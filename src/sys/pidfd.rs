@@ -1,0 +1,69 @@
+//! Process descriptors: to wait for, signal and question a process that cannot be mistaken
+//! for a later one with the same number.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+/// pidfd_open(2). `ENOSYS` before Linux 5.3, `ESRCH` when there is no such process.
+pub(crate) fn open(pid: Pid) -> nix::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two plain integers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    let fd = Errno::result(fd)?;
+    // SAFETY: the kernel just made this descriptor (close-on-exec) for us alone; it fits an
+    // int, as every descriptor does.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
+}
+
+/// pidfd_send_signal(2).
+pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: Signal) -> nix::Result<()> {
+    let no_info: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: a null siginfo is allowed and means what kill(2) would send.
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            signal as libc::c_int,
+            no_info,
+            0,
+        )
+    };
+    Errno::result(sent).map(drop)
+}
+
+/// `struct pidfd_info` of <linux/pidfd.h>, in its first size.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup_id: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+const PIDFD_INFO_EXIT: u64 = 1 << 3;
+
+nix::ioctl_readwrite!(pidfd_get_info, 0xFF, 11, PidfdInfo);
+
+/// The wait(2) status of a process that is gone and was reaped by its own parent.
+///
+/// `None` while it is not reaped, and before Linux 6.15, which cannot tell.
+pub(crate) fn exit_status(process: BorrowedFd<'_>) -> Option<i32> {
+    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+    // SAFETY: the request's number carries the structure's size, so the kernel writes no
+    // more than the structure holds.
+    unsafe { pidfd_get_info(process.as_raw_fd(), &raw mut info) }.ok()?;
+    (info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_never_was_has_no_descriptor() {
+        assert_eq!(open(Pid::from_raw(i32::MAX)).err(), Some(Errno::ESRCH));
+    }
+}
