@@ -7,10 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::failure::Failure;
+use crate::sys;
 
 /// The blocked signals of the monitor and the descriptor to read them from.
 pub(crate) struct Signals {
@@ -97,11 +97,8 @@ impl Ended {
 
 /// Reaps one child that has ended, if there is one.
 pub(crate) fn reap_next() -> Option<(Pid, Ended)> {
-    match waitpid(None, Some(WaitPidFlag::WNOHANG)).ok()? {
-        WaitStatus::Exited(pid, code) => Some((pid, Ended::Exited(code))),
-        WaitStatus::Signaled(pid, signal, _) => Some((pid, Ended::Signalled(signal as i32))),
-        _ => None,
-    }
+    let (pid, status) = sys::process::reap_any()?;
+    Some((pid, Ended::from_wait_status(status)))
 }
 
 #[cfg(test)]
@@ -116,6 +113,7 @@ mod tests {
     #[case::highest_exit_code(255 << 8, 255)]
     #[case::killed_by_sigterm(libc::SIGTERM, 143)]
     #[case::killed_by_sigkill(libc::SIGKILL, 137)]
+    #[case::killed_by_a_real_time_signal(40, 168)]
     #[case::dumped_core(libc::SIGSEGV | 0x80, 139)]
     fn status_code_is_what_a_shell_would_report(#[case] status: i32, #[case] expected: i32) {
         assert_eq!(Ended::from_wait_status(status).code(), expected);
