@@ -47,7 +47,7 @@ pub(crate) fn run() -> u8 {
         Err(Refusal::Plain(text)) => return refuse_usage(&text, &mut inherited),
         Err(Refusal::Diagnosed(failure)) => {
             diag.failure(&failure);
-            return report_usage(&failure.sentence(), &mut inherited);
+            return report_usage(&failure.report(), &mut inherited);
         }
     };
     match prepare(&config, &diag, &mut inherited) {
@@ -58,7 +58,7 @@ pub(crate) fn run() -> u8 {
             let key = Key::of(config.api, config.is_exec());
             // A broken variable is what may have failed; there is then nobody to tell.
             if let Ok(sync) = inherited.take_pipe(SYNC_PIPE) {
-                let _ = SyncPipe::new(sync, key).report(-1, &failure.sentence());
+                let _ = SyncPipe::new(sync, key).report(-1, &failure.report());
             }
             1
         }
@@ -178,10 +178,10 @@ fn monitor(config: &Config, diag: &Diagnostics, mut inherited: Inherited, ready:
     match notify.and_then(|notify| start(config, diag, inherited, ready, notify, &mut pipes)) {
         Err(failure) => {
             diag.failure(&failure);
-            let sentence = failure.sentence();
+            let report = failure.report();
             // A caller waiting for the attach socket reads that pipe first.
             for pipe in pipes.attach.iter_mut().chain([&mut pipes.sync]) {
-                let _ = pipe.report(-1, &sentence);
+                let _ = pipe.report(-1, &report);
             }
             1
         }

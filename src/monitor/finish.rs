@@ -74,8 +74,8 @@ impl Monitor<'_> {
         if failed.remains == Remains::Kill {
             self.kill_remains();
         }
-        let sentence = failed.failure.sentence();
-        let message = failed.message.as_deref().unwrap_or(&sentence);
+        let report = failed.failure.report();
+        let message = failed.message.as_deref().unwrap_or(&report);
         if let Err(failure) = self.sync.report(-1, message) {
             self.diag.failure(&failure);
         }
