@@ -18,6 +18,18 @@ pub(crate) struct Signals {
     original_mask: SigSet,
 }
 
+/// Blocks SIGHUP and returns the mask as it was before.
+///
+/// For the time between the fork to the background and the new session: a caller that led
+/// its session takes what is left of it along when it ends, and must not take the monitor.
+pub(crate) fn hold_hangups() -> Result<SigSet, Failure> {
+    let mut original_mask = SigSet::empty();
+    let hangup = SigSet::from(Signal::SIGHUP);
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&hangup), Some(&mut original_mask))
+        .map_err(|errno| Failure::with_errno("Failed to block signals", errno))?;
+    Ok(original_mask)
+}
+
 /// What a signal asks of the monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
@@ -28,10 +40,9 @@ pub(crate) enum Request {
 }
 
 impl Signals {
-    /// Blocks every signal and opens the descriptor.
-    pub(crate) fn block() -> Result<Self, Failure> {
-        let mut original_mask = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut original_mask))
+    /// Blocks every signal and opens the descriptor; children will get `original_mask`.
+    pub(crate) fn block(original_mask: SigSet) -> Result<Self, Failure> {
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)
             .map_err(|errno| Failure::with_errno("Failed to block signals", errno))?;
         let mut meaningful = SigSet::empty();
         meaningful.extend([
