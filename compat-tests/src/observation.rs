@@ -159,6 +159,8 @@ pub struct JournalEntry {
     pub from: String,
     /// `NAME=value` in the order of the wire; `NAME<binary>=value` in the length form.
     pub fields: Vec<String>,
+    /// The line of the sender's source, which any change of it shifts; `fields` has its place.
+    pub code_line: String,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
