@@ -37,8 +37,16 @@ pub struct Request {
     pub runtime: RuntimeKind,
     pub monitor: PathBuf,
     pub tools: Tools,
+    pub fault: Option<Fault>,
     /// Filled in by the keeper.
     pub cgroup: String,
+}
+
+/// A library that breaks one thing a dynamically linked monitor does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Fault {
+    pub library: PathBuf,
+    pub name: String,
 }
 
 /// The programs a world is made of.

@@ -75,7 +75,7 @@ impl RecordArgs {
                         if host.obstacle(&task.scenario, task.runtime).is_some() {
                             continue;
                         }
-                        let seen = suite::observe(&program, &host, task, &binary);
+                        let seen = suite::observe(&program, &host, task, &binary, None);
                         let done =
                             seen.and_then(|seen| write(&file(&self.out, &task.key(), ""), &seen));
                         if let (Err(error), Ok(mut failures)) = (done, failures.lock()) {
@@ -119,6 +119,7 @@ impl CheckArgs {
             candidate,
             known: self.known.load(&self.selection.place.directory()?, equals)?,
             judge_candidate: !self.known.are_equals(equals),
+            fault: None,
         };
         compare(&suite, &tasks, &self.pace, &self.output, self.selection.is_complete())
     }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use conmon_compat::host::Host;
 use conmon_compat::report::{html, machine, text};
+use conmon_compat::stage::Fault;
 use conmon_compat::suite::{Outcome, Source, Suite, Task};
 use conmon_compat::{cgroup, stage, verdict};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -30,6 +31,14 @@ pub struct RunArgs {
     pub(super) output: Output,
     #[command(flatten)]
     pub(super) known: Known,
+    /// Put a fault of this library into the candidate, to see that it is noticed
+    #[arg(long, value_name = "LIBRARY:FAULT", value_parser = fault)]
+    fault: Option<Fault>,
+}
+
+fn fault(text: &str) -> Result<Fault, String> {
+    let (library, name) = text.split_once(':').ok_or("write LIBRARY:FAULT")?;
+    Ok(Fault { library: library.into(), name: name.into() })
 }
 
 /// What to write, and where.
@@ -100,6 +109,7 @@ impl RunArgs {
             candidate,
             known: self.known.load(&self.selection.place.directory()?, equals)?,
             judge_candidate: !self.known.are_equals(equals),
+            fault: self.fault,
         };
         compare(&suite, &tasks, &self.pace, &self.output, self.selection.is_complete())
     }
