@@ -1,5 +1,8 @@
 //! Why the monitor refuses or gives up, in the words its callers already match on.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
 use nix::errno::Errno;
 
 /// A failure on its way to the caller: what failed on which object, and the system's reason.
@@ -10,17 +13,25 @@ use nix::errno::Errno;
 pub(crate) struct Failure {
     text: Vec<u8>,
     errno: Option<Errno>,
+    /// The object, where the reference's text does not name it.
+    path: Option<PathBuf>,
 }
 
 impl Failure {
     /// A failure that is no system call's.
     pub(crate) fn new(text: impl Into<Vec<u8>>) -> Self {
-        Self { text: text.into(), errno: None }
+        Self { text: text.into(), errno: None, path: None }
     }
 
     /// A failed system call; `text` names the operation and the object.
     pub(crate) fn with_errno(text: impl Into<Vec<u8>>, errno: Errno) -> Self {
-        Self { text: text.into(), errno: Some(errno) }
+        Self { text: text.into(), errno: Some(errno), path: None }
+    }
+
+    /// Adds the object that the text, being the reference's, leaves out.
+    #[must_use]
+    pub(crate) fn on(self, path: &Path) -> Self {
+        Self { path: Some(path.to_path_buf()), ..self }
     }
 
     /// What failed, without the system's reason.
@@ -32,18 +43,53 @@ impl Failure {
         self.errno
     }
 
-    /// The whole sentence: the text, one blank, the system's reason.
+    /// The sentence for stderr: the text, one blank, the system's reason.
     pub(crate) fn sentence(&self) -> Vec<u8> {
-        let mut sentence = self.text.clone();
-        if let Some(errno) = self.errno {
-            sentence.push(b' ');
-            sentence.extend_from_slice(crate::sys::errno::describe(errno).as_bytes());
+        self.joined(&self.text, b" ")
+    }
+
+    /// The sentence for the caller, which names the object in any case.
+    pub(crate) fn report(&self) -> Vec<u8> {
+        match &self.path {
+            None => self.sentence(),
+            Some(path) => {
+                let text = concat(&[&self.text, b" ", path.as_os_str().as_bytes()]);
+                self.joined(&text, b": ")
+            }
         }
-        sentence
+    }
+
+    fn joined(&self, text: &[u8], gap: &[u8]) -> Vec<u8> {
+        match self.errno {
+            None => text.to_vec(),
+            Some(errno) => concat(&[text, gap, crate::sys::errno::describe(errno).as_bytes()]),
+        }
     }
 }
 
 /// Joins pieces of a message that may hold bytes of any encoding, such as paths.
 pub(crate) fn concat(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caller_is_told_the_object_that_stderr_is_not() {
+        let failure = Failure::with_errno("Failed to open log file", Errno::ENOENT);
+        let failure = failure.on(Path::new("/nowhere/log"));
+        assert_eq!(failure.sentence(), b"Failed to open log file No such file or directory");
+        assert_eq!(
+            failure.report(),
+            b"Failed to open log file /nowhere/log: No such file or directory"
+        );
+    }
+
+    #[test]
+    fn a_text_that_says_it_all_is_left_alone() {
+        let failure = Failure::new("k8s-file doesn't support --log-tag");
+        assert_eq!(failure.report(), failure.sentence());
+    }
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::host::{self, Host};
 use crate::observation::Observation;
 use crate::scenario::{RuntimeKind, Scenario};
-use crate::stage::{self, Request, Tools};
+use crate::stage::{self, Fault, Request, Tools};
 use crate::subject::Subject;
 use crate::verdict::{self, Divergence, Rules, Verdict};
 
@@ -53,6 +53,8 @@ pub struct Suite {
     pub known: Vec<Divergence>,
     /// Whether `expect`s that only a good candidate meets are asked for.
     pub judge_candidate: bool,
+    /// A fault put into the candidate, to see that it is noticed.
+    pub fault: Option<Fault>,
 }
 
 /// One scenario with one runtime.
@@ -167,12 +169,13 @@ impl Suite {
         let comparable = known.is_none_or(|versions| versions.matches(self.reference.version()));
         let reference = match &self.reference {
             _ if !comparable => None,
-            Source::Run(subject) => Some(observe(&self.program, &self.host, task, subject)?),
+            Source::Run(subject) => Some(observe(&self.program, &self.host, task, subject, None)?),
             Source::Recorded { seen, .. } => Some(
                 seen.get(&task.key()).cloned().context("not among the recorded observations")?,
             ),
         };
-        let candidate = observe(&self.program, &self.host, task, &self.candidate)?;
+        let fault = self.fault.as_ref();
+        let candidate = observe(&self.program, &self.host, task, &self.candidate, fault)?;
         let rules = Rules {
             scenario: &task.scenario,
             runtime: task.runtime,
@@ -225,6 +228,7 @@ pub fn observe(
     host: &Host,
     task: &Task,
     subject: &Subject,
+    fault: Option<&Fault>,
 ) -> Result<Observation> {
     let text = std::fs::read_to_string(&task.scenario.path)
         .with_context(|| format!("cannot read {}", task.scenario.path.display()))?;
@@ -234,6 +238,7 @@ pub fn observe(
         runtime: task.runtime,
         monitor: subject.path.clone(),
         tools: tools(program, host, task.runtime)?,
+        fault: fault.cloned(),
         cgroup: String::new(),
     };
     stage::run(program, &request)

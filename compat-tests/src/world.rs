@@ -17,7 +17,7 @@ use crate::argv;
 use crate::paths;
 use crate::scenario::placeholder::expand;
 use crate::scenario::{Container, RuntimeKind, Scenario};
-use crate::stage::Request;
+use crate::stage::{Fault, Request};
 
 const NONE: Option<&str> = None;
 
@@ -78,6 +78,9 @@ pub fn build(request: &Request, scenario: &Scenario) -> Result<World> {
         fs::write(to, "").with_context(|| format!("cannot create {to}"))?;
         bind(fd, to)?;
     }
+    if let Some(fault) = &request.fault {
+        load_fault(fault)?;
+    }
     let cid = argv::container_id(scenario);
     write_runtime_settings(request, scenario)?;
     write_bundle(request, scenario, &cid)?;
@@ -88,6 +91,22 @@ pub fn build(request: &Request, scenario: &Scenario) -> Result<World> {
         tmpfs(&at, &format!("mode=0755,size={}", small.size))?;
     }
     Ok(World { cid })
+}
+
+/// Has the dynamic linker load a library into every program of this world. The library acts
+/// in the monitor alone; argument lists, environment and descriptors stay as they are.
+fn load_fault(fault: &Fault) -> Result<()> {
+    let (library, upper, work) = ("/run/compat-fault.so", "/run/etc-upper", "/run/etc-work");
+    fs::copy(&fault.library, library)
+        .with_context(|| format!("cannot copy {}", fault.library.display()))?;
+    fs::write(paths::FAULT, &fault.name)?;
+    fs::create_dir(upper)?;
+    fs::create_dir(work)?;
+    let options = format!("lowerdir=/etc,upperdir={upper},workdir={work}");
+    mount(Some("overlay"), "/etc", Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+        .context("cannot lay a file over /etc")?;
+    fs::write("/etc/ld.so.preload", format!("{library}\n"))?;
+    Ok(())
 }
 
 /// The runtime itself, behind its recorder.
