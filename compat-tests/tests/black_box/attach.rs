@@ -1,6 +1,6 @@
 //! The attach socket: output to clients, input from them, and what is left of them.
 
-use crate::facts::{A_WHILE, await_fact, await_settled, within};
+use crate::facts::{A_WHILE, await_fact, await_settled, patience, within};
 use crate::peer::{Peer, Received};
 use crate::subject::Subject::{self, Candidate, Reference};
 use crate::world::{CID, World};
@@ -172,7 +172,7 @@ fn a_terminal_serves_the_next_client(#[case] subject: Subject, #[case] expected:
     await_settled(monitor.pid());
     let second = Peer::attach(&world.path("bundle/attach"));
     second.send(b"two\n");
-    assert_eq!(monitor.exit_file_within(A_WHILE).as_deref(), expected.then_some("3"));
+    assert_eq!(monitor.exit_file_within(patience(expected)).as_deref(), expected.then_some("3"));
 }
 
 #[rstest]
@@ -277,7 +277,7 @@ fn a_talkative_client_without_stdin_is_read(#[case] subject: Subject, #[case] ex
         }
         client.finish_sending();
     });
-    let done = within(A_WHILE * 2, || sent.is_finished().then_some(()));
+    let done = within(patience(expected), || sent.is_finished().then_some(()));
     assert_eq!(done.is_some(), expected);
     // Ends the thread that still sends.
     crate::sys::kill(monitor.pid(), libc::SIGKILL).unwrap();

@@ -38,6 +38,7 @@ fn reports_a_session_that_ends_before_its_runtime(
     let mut steps: Vec<&[&str]> = vec![&["container"], &["await-container"], &["pid-file"]];
     if !terminal.is_empty() {
         steps.insert(0, &["console"]);
+        steps.push(&["await-console"]);
     }
     world.script(&["say", "quick", "exit", "9"], &steps);
     let options: Vec<&str> = terminal.split_whitespace().collect();

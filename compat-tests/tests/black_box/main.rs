@@ -22,6 +22,7 @@ mod exec;
 mod exit;
 mod exit_command;
 mod facts;
+mod log;
 mod notify;
 mod peer;
 mod reports;

@@ -164,7 +164,7 @@ impl World {
             arguments: Vec::new(),
             environment: Vec::new(),
             directory: self.path("."),
-            names_itself: false,
+            prelude: None,
             inheritance: Inheritance::default(),
             sync: None,
             start: None,
@@ -221,7 +221,7 @@ pub struct Monitor<'w> {
     arguments: Vec<OsString>,
     environment: Vec<(String, OsString)>,
     directory: PathBuf,
-    names_itself: bool,
+    prelude: Option<String>,
     inheritance: Inheritance,
     sync: Option<Peer>,
     start: Option<Peer>,
@@ -263,7 +263,20 @@ impl<'w> Monitor<'w> {
 
     /// Sets `LISTEN_PID` to the pid of the launched process.
     pub fn listen_pid_of_itself(mut self) -> Self {
-        self.names_itself = true;
+        self.prelude = Some("export LISTEN_PID=$$".into());
+        self
+    }
+
+    /// Mounts a tmpfs of 256 KiB at `directory` for the monitor alone, half of it taken by a
+    /// file `ballast`.
+    pub fn on_small_disk(mut self, directory: &Path) -> Self {
+        let disk = directory.display();
+        let mount = format!("mount -t tmpfs -o size=256k small {disk}");
+        let fill = format!("head -c 131072 /dev/zero > {disk}/ballast");
+        self.prelude = Some(format!(
+            "[ -n \"$UNSHARED\" ] || UNSHARED=1 exec unshare -m sh -c \"$0\" \"$0\" \"$@\"; \
+             {mount} && {fill} || exit 125; unset UNSHARED"
+        ));
         self
     }
 
@@ -312,9 +325,10 @@ impl<'w> Monitor<'w> {
         let world = self.world;
         let output = |name: &str| Stdio::from(File::create(world.path(name)).unwrap());
         let mut command = Command::new(world.subject.path());
-        if self.names_itself {
+        if let Some(prelude) = &self.prelude {
+            let script = format!("{prelude}; exec \"$@\"");
             command = Command::new("/bin/sh");
-            command.args(["-c", "LISTEN_PID=$$ exec \"$@\"", "sh"]).arg(world.subject.path());
+            command.args(["-c", &script, &script]).arg(world.subject.path());
         }
         command
             .args(&self.arguments)
