@@ -30,6 +30,7 @@ pub enum Step {
     Send {
         client: ClientName,
         bytes: Vec<u8>,
+        up_to: Option<Duration>,
     },
     HalfClose(ClientName),
     Pause(ClientName),
@@ -282,8 +283,9 @@ impl Step {
                 Self::Attach { client, monitor: words.monitor()? }
             }
             "send" => {
+                let up_to = take_bound(&mut words)?;
                 let client = words.text("client")?;
-                Self::Send { client, bytes: words.many_bytes("what to send")? }
+                Self::Send { client, bytes: words.many_bytes("what to send")?, up_to }
             }
             "half-close" => Self::HalfClose(words.text("client")?),
             "pause" => Self::Pause(words.text("client")?),
@@ -454,7 +456,7 @@ mod tests {
     fn reads_quoted_bytes_and_defaults() {
         assert_eq!(
             Step::parse(r#"send a "hello\n\x00""#),
-            Ok(Step::Send { client: "a".into(), bytes: b"hello\n\0".to_vec() })
+            Ok(Step::Send { client: "a".into(), bytes: b"hello\n\0".to_vec(), up_to: None })
         );
         assert_eq!(
             Step::parse("attach a"),
@@ -470,7 +472,7 @@ mod tests {
         );
         assert_eq!(
             Step::parse("send a 3 x ab"),
-            Ok(Step::Send { client: "a".into(), bytes: b"ababab".to_vec() })
+            Ok(Step::Send { client: "a".into(), bytes: b"ababab".to_vec(), up_to: None })
         );
     }
 
