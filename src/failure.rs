@@ -5,13 +5,57 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+/// What a message says. Whether it is constant or was made for the occasion shows in the
+/// system log, where the reference joins the two kinds to the system's reason differently.
+#[derive(Clone, Debug)]
+pub(crate) enum Text {
+    Constant(&'static str),
+    Made(Vec<u8>),
+}
+
+impl Text {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Constant(text) => text.as_bytes(),
+            Self::Made(text) => text,
+        }
+    }
+}
+
+/// Two texts are equal that read the same.
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Text {}
+
+impl From<&'static str> for Text {
+    fn from(text: &'static str) -> Self {
+        Self::Constant(text)
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self::Made(text.into_bytes())
+    }
+}
+
+impl From<Vec<u8>> for Text {
+    fn from(text: Vec<u8>) -> Self {
+        Self::Made(text)
+    }
+}
+
 /// A failure on its way to the caller: what failed on which object, and the system's reason.
 ///
 /// The wording is part of the interface (Podman classifies errors by it), so a failure is
 /// text made where it arises, not a code that is rendered elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    text: Vec<u8>,
+    text: Text,
     errno: Option<Errno>,
     /// The object, where the reference's text does not name it.
     path: Option<PathBuf>,
@@ -19,12 +63,12 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// A failure that is no system call's.
-    pub(crate) fn new(text: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn new(text: impl Into<Text>) -> Self {
         Self { text: text.into(), errno: None, path: None }
     }
 
     /// A failed system call; `text` names the operation and the object.
-    pub(crate) fn with_errno(text: impl Into<Vec<u8>>, errno: Errno) -> Self {
+    pub(crate) fn with_errno(text: impl Into<Text>, errno: Errno) -> Self {
         Self { text: text.into(), errno: Some(errno), path: None }
     }
 
@@ -35,7 +79,7 @@ impl Failure {
     }
 
     /// What failed, without the system's reason.
-    pub(crate) fn text(&self) -> &[u8] {
+    pub(crate) fn text(&self) -> &Text {
         &self.text
     }
 
@@ -45,7 +89,7 @@ impl Failure {
 
     /// The sentence for stderr: the text, one blank, the system's reason.
     pub(crate) fn sentence(&self) -> Vec<u8> {
-        self.joined(&self.text, b" ")
+        self.joined(self.text.bytes(), b" ")
     }
 
     /// The sentence for the caller, which names the object in any case.
@@ -53,7 +97,7 @@ impl Failure {
         match &self.path {
             None => self.sentence(),
             Some(path) => {
-                let text = concat(&[&self.text, b" ", path.as_os_str().as_bytes()]);
+                let text = concat(&[self.text.bytes(), b" ", path.as_os_str().as_bytes()]);
                 self.joined(&text, b": ")
             }
         }

@@ -215,7 +215,7 @@ fn create_notify(config: &Config, diag: &Diagnostics) -> Result<Option<NotifyPro
 fn start<'a>(
     config: &'a Config,
     diag: &'a Diagnostics,
-    inherited: Inherited,
+    mut inherited: Inherited,
     ready: Ready,
     notify: Option<NotifyProxy>,
     pipes: &mut CallerPipes,
@@ -237,6 +237,8 @@ fn start<'a>(
                 ready.null.replace_stdio()?;
                 diag.leave_stderr();
             }
+            // A caller sees the end of its start pipe when the container has ended.
+            ready.start_pipe.into_iter().for_each(|pipe| inherited.keep(pipe));
             Ok(Monitor {
                 config,
                 diag,

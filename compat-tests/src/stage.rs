@@ -38,6 +38,8 @@ pub struct Request {
     pub monitor: PathBuf,
     pub tools: Tools,
     pub fault: Option<Fault>,
+    /// Seconds, instead of the scenario's own.
+    pub deadline: Option<f64>,
     /// Filled in by the keeper.
     pub cgroup: String,
 }
@@ -141,7 +143,8 @@ pub fn play() -> Result<()> {
     let _reserved = sys::reserve_low_descriptors()?;
     unshare(CloneFlags::CLONE_NEWNS)?;
     private_mounts()?;
-    let scenario = Scenario::parse(&request.scenario_path, &request.scenario)?;
+    let mut scenario = Scenario::parse(&request.scenario_path, &request.scenario)?;
+    scenario.data.deadline = request.deadline.unwrap_or(scenario.data.deadline);
     let limit = Duration::from_secs_f64(scenario.data.deadline);
     end_at(Instant::now() + limit + GRACE);
     let world = world::build(&request, &scenario)?;

@@ -45,7 +45,7 @@ pub fn build(request: &Request, scenario: &Scenario) -> Result<World> {
         .context("cannot mount /proc")?;
     fs::write("/proc/sys/kernel/ns_last_pid", FIRST_PID).context("cannot set the first pid")?;
     let tools = &request.tools;
-    let programs = [
+    let mut programs = vec![
         (&request.monitor, paths::MONITOR.to_string()),
         (&tools.recorder, paths::runtime(request.runtime)),
         (&tools.runtime, real_runtime(request.runtime)),
@@ -53,6 +53,9 @@ pub fn build(request: &Request, scenario: &Scenario) -> Result<World> {
         (&tools.payload, format!("{}{}", paths::ROOTFS, paths::PAYLOAD)),
         (&tools.busybox, format!("{}/bin/busybox", paths::ROOTFS)),
     ];
+    if let Some(fault) = &request.fault {
+        programs.push((&fault.library, paths::FAULT_LIBRARY.to_string()));
+    }
     // Opened first: the mounts below may cover where they lie.
     let opened = programs
         .into_iter()
@@ -96,16 +99,14 @@ pub fn build(request: &Request, scenario: &Scenario) -> Result<World> {
 /// Has the dynamic linker load a library into every program of this world. The library acts
 /// in the monitor alone; argument lists, environment and descriptors stay as they are.
 fn load_fault(fault: &Fault) -> Result<()> {
-    let (library, upper, work) = ("/run/compat-fault.so", "/run/etc-upper", "/run/etc-work");
-    fs::copy(&fault.library, library)
-        .with_context(|| format!("cannot copy {}", fault.library.display()))?;
+    let (upper, work) = ("/run/etc-upper", "/run/etc-work");
     fs::write(paths::FAULT, &fault.name)?;
     fs::create_dir(upper)?;
     fs::create_dir(work)?;
     let options = format!("lowerdir=/etc,upperdir={upper},workdir={work}");
     mount(Some("overlay"), "/etc", Some("overlay"), MsFlags::empty(), Some(options.as_str()))
         .context("cannot lay a file over /etc")?;
-    fs::write("/etc/ld.so.preload", format!("{library}\n"))?;
+    fs::write("/etc/ld.so.preload", format!("{}\n", paths::FAULT_LIBRARY))?;
     Ok(())
 }
 

@@ -35,6 +35,7 @@ fn suite() -> &'static Suite {
             judge_candidate: !equals,
             candidate,
             fault: None,
+            deadline: None,
         }
     })
 }

@@ -44,6 +44,7 @@ impl Monitor<'_> {
         let Phase::Creating { mut creation, .. } = phase else { return Ok(()) };
         self.collect_runtime_words(&mut creation);
         let pid = self.container_pid(&creation)?;
+        self.diag.debug(format!("container PID: {pid}"));
         let now = sys::time::monotonic();
         let watched = match creation.early_exit(pid) {
             Some(ended) => Err(ended),
@@ -108,14 +109,14 @@ impl Monitor<'_> {
             self.on_console()?;
         }
         if self.config.terminal && self.terminal.outer.is_none() {
-            let text = b"Runtime did not set up terminal";
+            let text = "Runtime did not set up terminal";
             let words = creation.message();
             self.warn_of(&words);
             let message = match words.as_slice() {
-                [] => text.to_vec(),
-                words => concat(&[text, b": ", words]),
+                [] => text.into(),
+                words => concat(&[text.as_bytes(), b": ", words]),
             };
-            let failure = Failure::new(text.as_slice());
+            let failure = Failure::new(text);
             return Err(CreationFailed { message: Some(message), ..failure.into() });
         }
         pid_file::read(&self.config.container_pidfile).map_err(|failure| {

@@ -75,7 +75,7 @@ impl RecordArgs {
                         if host.obstacle(&task.scenario, task.runtime).is_some() {
                             continue;
                         }
-                        let seen = suite::observe(&program, &host, task, &binary, None);
+                        let seen = suite::observe(&program, &host, task, &binary);
                         let done =
                             seen.and_then(|seen| write(&file(&self.out, &task.key(), ""), &seen));
                         if let (Err(error), Ok(mut failures)) = (done, failures.lock()) {
@@ -120,6 +120,7 @@ impl CheckArgs {
             known: self.known.load(&self.selection.place.directory()?, equals)?,
             judge_candidate: !self.known.are_equals(equals),
             fault: None,
+            deadline: None,
         };
         compare(&suite, &tasks, &self.pace, &self.output, self.selection.is_complete())
     }

@@ -34,6 +34,9 @@ pub struct RunArgs {
     /// Put a fault of this library into the candidate, to see that it is noticed
     #[arg(long, value_name = "LIBRARY:FAULT", value_parser = fault)]
     fault: Option<Fault>,
+    /// Seconds for each run, instead of the scenarios' own deadlines
+    #[arg(long, value_name = "SECONDS")]
+    deadline: Option<f64>,
 }
 
 fn fault(text: &str) -> Result<Fault, String> {
@@ -110,6 +113,7 @@ impl RunArgs {
             known: self.known.load(&self.selection.place.directory()?, equals)?,
             judge_candidate: !self.known.are_equals(equals),
             fault: self.fault,
+            deadline: self.deadline,
         };
         compare(&suite, &tasks, &self.pace, &self.output, self.selection.is_complete())
     }

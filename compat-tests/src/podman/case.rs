@@ -82,7 +82,7 @@ struct File {
 }
 
 fn default_timeout_s() -> u64 {
-    60
+    120
 }
 
 impl Case {

@@ -237,7 +237,7 @@ fn containers_conf(plan: &Plan, monitor: &Path, directory: &Path, owner: Owner) 
     format!(
         "[containers]\n{limits}netns = \"none\"\nlog_driver = \"k8s-file\"\n\
          [engine]\ncgroup_manager = \"{manager}\"\nevents_logger = \"{events}\"\nruntime = \"{}\"\n\
-         conmon_path = [\"{}\"]\nstatic_dir = \"{}\"\ntmp_dir = \"{}\"\nvolume_path = \"{}\"\n",
+         exit_command_delay = 1\nconmon_path = [\"{}\"]\nstatic_dir = \"{}\"\ntmp_dir = \"{}\"\nvolume_path = \"{}\"\n",
         plan.runtime,
         monitor.display(),
         at("root/libpod"),
