@@ -4,8 +4,9 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 /// Takes ownership of every descriptor from 3 up that is open now.
 ///
-/// For `main` alone, as its first act: nothing else in the process owns a descriptor yet,
-/// and the directory listing's own is closed before the numbers are adopted.
+/// For `main`, as its first act, when nothing else in the process owns a descriptor yet, and
+/// for [`close_all_but_stdio`]. The listing's own descriptor is closed before the numbers are
+/// adopted.
 pub(crate) fn adopt_open_at_start() -> Vec<OwnedFd> {
     let Ok(listing) = std::fs::read_dir("/proc/self/fd") else { return Vec::new() };
     let numbers: Vec<RawFd> = listing
@@ -35,4 +36,20 @@ pub(crate) fn duplicate_stdio(number: RawFd) -> nix::Result<OwnedFd> {
     nix::errno::Errno::result(copy)?;
     // SAFETY: the kernel just made this descriptor for us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Closes every descriptor from 3 up, whoever owns it.
+///
+/// For a forked child that does one more thing and then leaves without running any
+/// destructor: nothing there uses a descriptor it no longer has.
+pub(crate) fn close_all_but_stdio() {
+    // SAFETY: see above; the caller is such a child. The call takes plain integers.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    if closed == 0 {
+        return;
+    }
+    // Before Linux 5.9.
+    for fd in adopt_open_at_start() {
+        drop(fd);
+    }
 }
