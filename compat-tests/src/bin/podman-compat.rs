@@ -133,6 +133,12 @@ fn prepared(
         rootfs: world::make_rootfs(run_directory).map_err(|error| error.to_string())?,
         prelude,
         keep: options.keep,
+        // Its kernel may lack the packet filter that published ports would take.
+        more_configuration: if host.podman.major >= 5 && !host.has(Fact::PacketFilter) {
+            "[network]\nfirewall_driver = \"none\"\n"
+        } else {
+            ""
+        },
     };
     end_on_signals();
     plan.runtime = world::choose_runtime(host, &options.runtime, &plan, &options.reference)

@@ -24,6 +24,8 @@ pub enum Fact {
     Checkpoint,
     /// `curl`, for the API.
     Curl,
+    /// nftables works.
+    PacketFilter,
 }
 
 /// The host as far as cases depend on it.
@@ -84,6 +86,10 @@ impl Host {
                     succeeds("criu", &["check"]),
                     "criu is missing or the kernel does not allow it",
                 ),
+            ),
+            (
+                Fact::PacketFilter,
+                given(succeeds("nft", &["list", "ruleset"]), "nftables do not work"),
             ),
             (Fact::Curl, given(succeeds("curl", &["--version"]), "curl is missing")),
         ];
