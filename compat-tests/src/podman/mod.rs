@@ -8,4 +8,5 @@ pub mod host;
 pub mod outcome;
 pub mod report;
 pub mod script;
+pub mod table;
 pub mod world;
