@@ -41,6 +41,8 @@ enum Command {
     Check(golden::CheckArgs),
     /// Say what this host lacks and which scenarios will be skipped for it
     Doctor(Selection),
+    /// Measure two or more monitors side by side; see `bench --help`
+    Bench,
 }
 
 /// Where the scenarios are.
@@ -181,6 +183,8 @@ impl Cli {
             Command::Record(args) => args.run(),
             Command::Check(args) => args.run(),
             Command::Doctor(selection) => doctor(&selection),
+            // `main` has taken it already.
+            Command::Bench => bail!("bench is the first word or none"),
         }
     }
 }
