@@ -87,6 +87,7 @@ fn parse_fd(value: &OsStr) -> Result<RawFd, Option<Errno>> {
 /// Waits for the caller's permission to go on: some bytes or the end of the pipe.
 ///
 /// Until then nothing may be forked, since the caller may be moving this process to a cgroup.
+#[inline(never)]
 pub(crate) fn read_start_pipe(pipe: BorrowedFd<'_>) -> Result<(), Failure> {
     let mut ignored = [0; 8192];
     loop {

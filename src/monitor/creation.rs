@@ -39,6 +39,7 @@ impl From<Failure> for CreationFailed {
 
 impl Monitor<'_> {
     /// The runtime has ended: finds out what has come of it.
+    #[inline(never)]
     pub(super) fn container_created(&mut self) -> Result<(), CreationFailed> {
         let phase = std::mem::replace(&mut self.phase, Phase::Ended(Ended::Unknown));
         let Phase::Creating { mut creation, .. } = phase else { return Ok(()) };

@@ -33,7 +33,8 @@ const DRAIN_BYTES: usize = 1024 * 1024;
 
 impl Monitor<'_> {
     /// Records the container's end. Returns the process's exit status.
-    pub(crate) fn finish(mut self) -> u8 {
+    #[inline(never)]
+    pub(crate) fn finish(mut self: Box<Self>) -> u8 {
         let code = match self.phase {
             Phase::Ended(ended) => ended.code(),
             _ => -1,
@@ -67,7 +68,8 @@ impl Monitor<'_> {
     }
 
     /// Records that there is no container. Returns the process's exit status.
-    pub(crate) fn give_up(mut self, failed: &super::CreationFailed) -> u8 {
+    #[inline(never)]
+    pub(crate) fn give_up(mut self: Box<Self>, failed: &super::CreationFailed) -> u8 {
         if let Some(console) = &mut self.console {
             console.give_up(self.diag);
         }
@@ -85,8 +87,8 @@ impl Monitor<'_> {
 
     /// Removes what only a living monitor may leave in the file system, runs the exit
     /// command holding nothing, and reaps what has ended.
-    fn leave(self, status: u8) -> u8 {
-        let Self { config, diag, signals, oom_score, mut attach, .. } = self;
+    fn leave(self: Box<Self>, status: u8) -> u8 {
+        let Self { config, diag, signals, oom_score, mut attach, .. } = *self;
         if let Some(attach) = &mut attach {
             attach.close_clients(sys::time::monotonic(), self.diag);
             attach.unlink_socket(diag);

@@ -1,6 +1,26 @@
 //! Descriptors the process was started with.
 
+use nix::errno::Errno;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// Opens /dev/null in the place of each standard descriptor that is closed, so that no other
+/// file gets its number.
+pub(crate) fn open_standard() -> nix::Result<()> {
+    let fd = |fd| libc::pollfd { fd, events: 0, revents: 0 };
+    let mut standard = [0, 1, 2].map(fd);
+    // SAFETY: the array is valid for its length; a timeout of zero does not block. Should the
+    // call fail, no descriptor counts as closed.
+    unsafe { libc::poll(standard.as_mut_ptr(), 3, 0) };
+    for fd in standard.iter().filter(|fd| fd.revents & libc::POLLNVAL != 0) {
+        // SAFETY: the path is a C string; the lowest free number, which is `fd`'s, is not
+        // owned by anything.
+        let opened = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+        if Errno::result(opened)? != fd.fd {
+            return Err(Errno::EBADF);
+        }
+    }
+    Ok(())
+}
 
 /// Takes ownership of every descriptor from 3 up that is open now.
 ///
@@ -33,7 +53,7 @@ fn adopt(number: RawFd) -> OwnedFd {
 pub(crate) fn duplicate_stdio(number: RawFd) -> nix::Result<OwnedFd> {
     // SAFETY: F_DUPFD_CLOEXEC takes and returns plain numbers.
     let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
-    nix::errno::Errno::result(copy)?;
+    Errno::result(copy)?;
     // SAFETY: the kernel just made this descriptor for us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }

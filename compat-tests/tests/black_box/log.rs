@@ -39,14 +39,20 @@ fn output_is_cut_into(
     #[case] expected: &[&str],
 ) {
     let world = World::new(subject);
-    // The pipe is filled while the monitor is not yet reading: it then reads full chunks.
-    let steps: &[&[&str]] = if verbs[0] == "lines" {
-        &[&["container"], &["await-container"], &["pid-file"]]
+    if verbs[0] == "lines" {
+        // The pipe is filled while the monitor is not yet reading: it then reads full chunks.
+        world.script(verbs, &[&["container"], &["await-container"], &["pid-file"]]);
+        run(world.create());
     } else {
-        &[]
-    };
-    world.script(verbs, steps);
-    run(world.create());
+        // Written to a monitor that waits for it: what was held back until then is one chunk.
+        let go = world.text("go");
+        world.container(&[&["wait-file", &go], verbs].concat());
+        let mut monitor = world.create().with(&["--sync"]).sync_pipe().start();
+        monitor.container();
+        await_settled(monitor.pid());
+        fs::write(go, "").unwrap();
+        assert_eq!(monitor.code(), 0);
+    }
     assert_eq!(shapes(&world), expected);
 }
 
