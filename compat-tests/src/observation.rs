@@ -159,6 +159,8 @@ pub struct JournalEntry {
     pub from: String,
     /// `NAME=value` in the order of the wire; `NAME<binary>=value` in the length form.
     pub fields: Vec<String>,
+    /// The `CODE_` fields at the end, which depend on the build.
+    pub code: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Driver, now};
 use crate::normalize;
 use crate::observation::{Datagram, JournalEntry, LaunchSeen, MonitorSeen, Observation};
-use crate::observe::datagrams::{journal_fields, without_syslog_time};
+use crate::observe::datagrams::{journal_fields, trailing_code_fields, without_syslog_time};
 use crate::observe::streams::{End, Stream};
 use crate::observe::{files, logs, process, records};
 use crate::paths;
@@ -50,7 +50,11 @@ impl Driver<'_> {
             .journal
             .received
             .iter()
-            .map(|m| JournalEntry { from: name_of(m.pid), fields: journal_fields(&m.bytes) })
+            .map(|m| {
+                let mut fields = journal_fields(&m.bytes);
+                let code = trailing_code_fields(&mut fields);
+                JournalEntry { from: name_of(m.pid), fields, code }
+            })
             .collect();
         seen.syslog =
             self.syslog.received.iter().map(|m| without_syslog_time(&escape(&m.bytes))).collect();

@@ -230,6 +230,19 @@ impl Words {
         }
     }
 
+    /// `BYTES`, or `COUNT x BYTES` for many.
+    fn repeated(&mut self, what: &str) -> Result<Vec<u8>, String> {
+        let first = self.bytes(what)?;
+        if self.words.front().is_none_or(|word| word != b"x") {
+            return Ok(first);
+        }
+        self.words.pop_front();
+        let count: usize = String::from_utf8_lossy(&first)
+            .parse()
+            .map_err(|_| "before `x` stands a count: `COUNT x BYTES`")?;
+        Ok(self.bytes(what)?.repeat(count))
+    }
+
     fn rest(&mut self) -> Result<Vec<String>, String> {
         let mut all = Vec::new();
         while let Some(word) = self.optional()? {
@@ -268,14 +281,17 @@ impl Step {
                 let client = words.text("the client's name")?;
                 Self::Attach { client, monitor: words.monitor()? }
             }
-            "send" => Self::send(&mut words)?,
+            "send" => {
+                let client = words.text("client")?;
+                Self::Send { client, bytes: words.repeated("what to send")? }
+            }
             "half-close" => Self::HalfClose(words.text("client")?),
             "pause" => Self::Pause(words.text("client")?),
             "resume" => Self::Resume(words.text("client")?),
             "hang-up" => Self::HangUp(words.text("client")?),
             "ctl" | "winsz" => {
                 let fifo = if verb == "ctl" { Fifo::Ctl } else { Fifo::Winsz };
-                let bytes = words.bytes("what to write")?;
+                let bytes = words.repeated("what to write")?;
                 Self::Fifo { fifo, monitor: words.monitor()?, bytes }
             }
             "signal" => {
@@ -287,7 +303,7 @@ impl Step {
                 Self::Wait { fact: Fact::parse(&mut words)?, up_to }
             }
             "notify" => {
-                let bytes = words.bytes("the datagram")?;
+                let bytes = words.repeated("the datagram")?;
                 Self::Notify { monitor: words.monitor()?, bytes }
             }
             "host-notify" => Self::HostNotify(match words.text("on or off")?.as_str() {
@@ -304,22 +320,6 @@ impl Step {
         };
         words.end()?;
         Ok(step)
-    }
-
-    /// `send CLIENT "bytes"`, or `send CLIENT COUNT x BYTES` for many.
-    fn send(words: &mut Words) -> Result<Self, String> {
-        let client = words.text("client")?;
-        let first = words.bytes("what to send")?;
-        if words.words.is_empty() {
-            return Ok(Self::Send { client, bytes: first });
-        }
-        let count: usize = String::from_utf8_lossy(&first)
-            .parse()
-            .map_err(|_| "write `send CLIENT BYTES` or `send CLIENT COUNT x BYTES`")?;
-        if words.text("`x`")? != "x" {
-            return Err("write `send CLIENT COUNT x BYTES`".into());
-        }
-        Ok(Self::Send { client, bytes: words.bytes("the bytes")?.repeat(count) })
     }
 }
 
@@ -463,6 +463,14 @@ mod tests {
         assert_eq!(
             Step::parse(r#"ctl "1 2 3\n" to one"#),
             Ok(Step::Fifo { fifo: Fifo::Ctl, monitor: "one".into(), bytes: b"1 2 3\n".to_vec() })
+        );
+        assert_eq!(
+            Step::parse(r#"ctl 2 x "1 2 3\n" to one"#),
+            Ok(Step::Fifo {
+                fifo: Fifo::Ctl,
+                monitor: "one".into(),
+                bytes: b"1 2 3\n1 2 3\n".to_vec()
+            })
         );
         assert_eq!(
             Step::parse("send a 3 x ab"),
