@@ -420,7 +420,8 @@ fn fork_holder(path: &OsStr) -> Result<()> {
 fn alloc(words: &mut Words) -> Result<()> {
     let megabytes: usize = words.number("a size in MB")?;
     for _ in 0..megabytes {
-        Box::leak(vec![1_u8; 1 << 20].into_boxed_slice());
+        // Kept from the optimiser, which sees that nobody reads it.
+        std::hint::black_box(Box::leak(vec![1_u8; 1 << 20].into_boxed_slice()));
     }
     Ok(())
 }
