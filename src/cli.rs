@@ -91,6 +91,7 @@ pub(crate) struct Options {
 /// Reads the command line; `args` begins with argv\[0\].
 ///
 /// `--help` acts where it stands, `--version` only after the whole line has been accepted.
+#[inline(never)]
 pub(crate) fn parse(mut args: impl Iterator<Item = OsString>) -> Outcome {
     let program = args.next().unwrap_or_default();
     let line = match lexer::scan(args) {

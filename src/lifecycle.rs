@@ -1,5 +1,7 @@
 //! A monitor's life in the order its callers know: command line, start pipe, background,
 //! sockets, runtime, monitoring, record.
+//!
+//! The steps are not inlined: their frames would make up the stack of a monitor that waits.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -9,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::pipe2;
 
@@ -25,29 +28,34 @@ use crate::notify::NotifyProxy;
 use crate::oom_score::OomScore;
 use crate::runtime::argv;
 use crate::runtime::spawn::{Spawn, Stdio, spawn};
-use crate::signals::Signals;
+use crate::signals::{Signals, hold_hangups};
 use crate::stdio::console::ConsoleSocket;
 use crate::stdio::output::Output;
 use crate::stream::Stream;
 use crate::sync_pipe::{Key, SyncPipe};
 use crate::sys;
+use crate::sys::entry::Arguments;
 
 /// Runs the program; returns its exit status.
-pub(crate) fn run() -> u8 {
+pub(crate) fn run(arguments: Arguments) -> u8 {
+    let prepared = sys::fd::open_standard().and_then(|()| sys::process::ignore_sigpipe());
+    if prepared.is_err() {
+        return 1;
+    }
     let mut inherited = Inherited::new(sys::fd::adopt_open_at_start());
     umask(Mode::from_bits_truncate(0o022));
-    let options = match cli::parse(std::env::args_os()) {
+    let options = match cli::parse(arguments.iter()) {
         Outcome::Run(options) => options,
         Outcome::Print(text) => return print(&text),
-        Outcome::Refuse(text) => return refuse_usage(&text, &mut inherited),
+        Outcome::Refuse(text) => return refuse_usage(&text, arguments, &mut inherited),
     };
     let diag = crate::config::diagnostics(&options);
     let config = match Config::from_options(*options, &crate::config::System) {
         Ok(config) => config,
-        Err(Refusal::Plain(text)) => return refuse_usage(&text, &mut inherited),
+        Err(Refusal::Plain(text)) => return refuse_usage(&text, arguments, &mut inherited),
         Err(Refusal::Diagnosed(failure)) => {
             diag.failure(&failure);
-            return report_usage(&failure.sentence(), &mut inherited);
+            return report_usage(&failure.report(), arguments, &mut inherited);
         }
     };
     match prepare(&config, &diag, &mut inherited) {
@@ -58,7 +66,7 @@ pub(crate) fn run() -> u8 {
             let key = Key::of(config.api, config.is_exec());
             // A broken variable is what may have failed; there is then nobody to tell.
             if let Ok(sync) = inherited.take_pipe(SYNC_PIPE) {
-                let _ = SyncPipe::new(sync, key).report(-1, &failure.sentence());
+                let _ = SyncPipe::new(sync, key).report(-1, &failure.report());
             }
             1
         }
@@ -74,20 +82,22 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(300);
 
 fn print(text: &[u8]) -> u8 {
     // Nobody can be told that stdout cannot be written to; the status stays the same.
-    let _ = std::io::stdout().write_all(text);
+    let _ = std::io::stdout().write_all(text).and_then(|()| std::io::stdout().flush());
     0
 }
 
 /// Refuses a command line that cannot be understood.
-fn refuse_usage(text: &[u8], inherited: &mut Inherited) -> u8 {
+#[inline(never)]
+fn refuse_usage(text: &[u8], arguments: Arguments, inherited: &mut Inherited) -> u8 {
     write_stderr(text);
-    report_usage(text.trim_ascii_end(), inherited)
+    report_usage(text.trim_ascii_end(), arguments, inherited)
 }
 
 /// Tells the caller what is wrong with the command line: with a terminal it may have nobody
 /// reading stderr. Which words it expects is guessed from the options, valid or not.
-fn report_usage(text: &[u8], inherited: &mut Inherited) -> u8 {
-    let given = |options: &[&str]| std::env::args_os().any(|arg| options.iter().any(|o| arg == *o));
+#[inline(never)]
+fn report_usage(text: &[u8], arguments: Arguments, inherited: &mut Inherited) -> u8 {
+    let given = |options: &[&str]| arguments.iter().any(|arg| options.iter().any(|o| arg == *o));
     let api =
         if given(&["--api-version"]) { crate::config::Api::V1 } else { crate::config::Api::Legacy };
     let key = Key::of(api, given(&["-e", "--exec"]));
@@ -104,9 +114,12 @@ struct Ready {
     /// Still open only if a second byte is to come.
     start_pipe: Option<OwnedFd>,
     null: Null,
+    /// As the process was started with it.
+    signal_mask: SigSet,
 }
 
 /// Everything up to the fork; `None` on the side of the process the caller started.
+#[inline(never)]
 fn prepare(
     config: &Config,
     diag: &Diagnostics,
@@ -115,18 +128,18 @@ fn prepare(
     let log = Log::open(&config.log, &config.cid, diag)?;
     let oom_score = OomScore::lower(diag);
     let signals_failed = |errno| Failure::with_errno("Failed to set up signals", errno);
-    sys::process::ignore_sigpipe().map_err(signals_failed)?;
     // An ignored SIGCHLD, as a caller may hand it down, would make statuses vanish.
-    sys::process::reset_signal(nix::sys::signal::Signal::SIGCHLD).map_err(signals_failed)?;
+    sys::process::reset_signal(Signal::SIGCHLD).map_err(signals_failed)?;
     sys::process::leave_on_sigterm().map_err(signals_failed)?;
     let start_pipe = wait_for_start(config, inherited)?;
     let null = Null::open()?;
+    let signal_mask = hold_hangups()?;
     if !config.sync
         && let Side::Caller = launch::go_to_background(config.conmon_pidfile.as_deref())?
     {
         return Ok(None);
     }
-    Ok(Some(Ready { log, oom_score, start_pipe, null }))
+    Ok(Some(Ready { log, oom_score, start_pipe, null, signal_mask }))
 }
 
 /// Waits for the caller's first byte; returns the pipe if a second one is to come.
@@ -166,6 +179,7 @@ impl CallerPipes {
 }
 
 /// The monitor's process from its beginning to its end.
+#[inline(never)]
 fn monitor(config: &Config, diag: &Diagnostics, mut inherited: Inherited, ready: Ready) -> u8 {
     let notify = create_notify(config, diag);
     let mut pipes = match CallerPipes::adopt(config, &mut inherited) {
@@ -178,10 +192,10 @@ fn monitor(config: &Config, diag: &Diagnostics, mut inherited: Inherited, ready:
     match notify.and_then(|notify| start(config, diag, inherited, ready, notify, &mut pipes)) {
         Err(failure) => {
             diag.failure(&failure);
-            let sentence = failure.sentence();
+            let report = failure.report();
             // A caller waiting for the attach socket reads that pipe first.
             for pipe in pipes.attach.iter_mut().chain([&mut pipes.sync]) {
-                let _ = pipe.report(-1, &sentence);
+                let _ = pipe.report(-1, &report);
             }
             1
         }
@@ -208,14 +222,15 @@ fn create_notify(config: &Config, diag: &Diagnostics) -> Result<Option<NotifyPro
 /// # Errors
 ///
 /// There is no runtime, and nothing is left in the file system.
+#[inline(never)]
 fn start<'a>(
     config: &'a Config,
     diag: &'a Diagnostics,
-    inherited: Inherited,
+    mut inherited: Inherited,
     ready: Ready,
     notify: Option<NotifyProxy>,
     pipes: &mut CallerPipes,
-) -> Result<Monitor<'a>, Failure> {
+) -> Result<Box<Monitor<'a>>, Failure> {
     if !config.log.passthrough {
         ready.null.replace_stdio()?;
         diag.leave_stderr();
@@ -233,7 +248,9 @@ fn start<'a>(
                 ready.null.replace_stdio()?;
                 diag.leave_stderr();
             }
-            Ok(Monitor {
+            // A caller sees the end of its start pipe when the container has ended.
+            ready.start_pipe.into_iter().for_each(|pipe| inherited.keep(pipe));
+            Ok(Box::new(Monitor {
                 config,
                 diag,
                 signals,
@@ -253,7 +270,7 @@ fn start<'a>(
                 stderr: ends.stderr,
                 phase: Phase::creating(runtime),
                 work: Work::new(),
-            })
+            }))
         }
     }
 }
@@ -405,7 +422,7 @@ fn spawn_runtime(
         }
         diag.trace(text);
     }
-    let signals = Signals::block()?;
+    let signals = Signals::block(ready.signal_mask)?;
     let runtime = spawn(&Spawn {
         argv: &argv,
         stdio: ends.runtime_stderr.as_ref().map(|stderr| Stdio {

@@ -1,5 +1,7 @@
 //! conmon: monitors one OCI container from its creation to the record of its exit.
 #![deny(unsafe_code)]
+// `sys::entry` has the C library's `main`.
+#![cfg_attr(not(test), no_main)]
 
 mod atomic_file;
 mod attach;
@@ -25,8 +27,8 @@ mod sync_pipe;
 mod sys;
 mod unix_socket;
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    ExitCode::from(lifecycle::run())
+/// Runs the program; returns its exit status.
+#[cfg(not(test))]
+fn start(arguments: sys::entry::Arguments) -> u8 {
+    lifecycle::run(arguments)
 }

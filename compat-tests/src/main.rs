@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let done = match first.as_deref() {
         Some(stage::KEEPER) => stage::keep().map(|status| status.success()),
         Some(stage::PLAYER) => stage::play().map(|()| true),
+        Some(stage::TIDIER) => stage::tidy_here().map(|()| true),
         _ => cli::Cli::parse().run(),
     };
     match done {

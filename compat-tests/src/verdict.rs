@@ -161,6 +161,13 @@ pub fn judge(
     candidate: &Observation,
 ) -> Result<Verdict> {
     let mut verdict = Verdict::default();
+    for (side, seen) in [("reference", reference), ("candidate", Some(candidate))] {
+        let Some(seen) = seen.filter(|seen| !seen.hang.is_empty() || seen.hangs()) else {
+            continue;
+        };
+        verdict.broken.push(format!("{side}: {}", seen.unmet.join("; ")));
+        verdict.broken.extend(seen.hang.iter().cloned());
+    }
     let candidate = serde_json::to_value(candidate)?;
     let reference = reference.map(serde_json::to_value).transpose()?;
     if let Some(reference) = &reference {

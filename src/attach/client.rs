@@ -13,6 +13,10 @@ use crate::diagnostics::Diagnostics;
 use crate::stream::{CHUNK_BYTES, Stream};
 use crate::sys::socket::{PACKETS_PER_CALL, Packet, send_packets, waiting_bytes};
 
+/// How long a queue keeps its memory after it has been emptied: a client that is slower than
+/// the container fills it again and again.
+const MEMORY_KEPT: Duration = Duration::from_secs(1);
+
 /// A connected client. It is finished when nothing more can pass in either direction.
 pub(super) struct Client {
     pub(super) id: ClientId,
@@ -27,6 +31,8 @@ pub(super) struct Client {
     queue: PacketQueue,
     /// Since when something is queued and the client has taken nothing.
     stalled_since: Option<Duration>,
+    /// When queued packets last left.
+    flushed_at: Duration,
 }
 
 impl Client {
@@ -39,6 +45,7 @@ impl Client {
             hung_up: false,
             queue: PacketQueue::default(),
             stalled_since: None,
+            flushed_at: Duration::ZERO,
         }
     }
 
@@ -117,7 +124,10 @@ impl Client {
     /// Sends what is queued, as far as the client takes it.
     pub(super) fn flush(&mut self, now: Duration, diagnostics: &Diagnostics) {
         match self.queue.send(self.socket.as_fd()) {
-            Ok(sent) => self.watch_stall(sent > 0, now),
+            Ok(sent) => {
+                self.watch_stall(sent > 0, now);
+                self.flushed_at = now;
+            }
             Err(errno) if is_transient(errno) => self.watch_stall(false, now),
             Err(_) => self.give_up_output(diagnostics),
         }
@@ -126,6 +136,16 @@ impl Client {
     /// When the client will have taken nothing for `timeout`, if something waits for it.
     pub(super) fn stalls_at(&self, timeout: Duration) -> Option<Duration> {
         self.stalled_since.map(|since| since.saturating_add(timeout))
+    }
+
+    /// When the empty queue's memory is to be given back, if it still has any.
+    pub(super) fn releases_at(&self) -> Option<Duration> {
+        let at = self.flushed_at.saturating_add(MEMORY_KEPT);
+        self.queue.holds_spare_memory().then_some(at)
+    }
+
+    pub(super) fn release_memory(&mut self) {
+        self.queue.release_memory();
     }
 
     /// Begins a stall anew, so that the client gets the whole of a new timeout.

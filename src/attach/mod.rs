@@ -206,13 +206,19 @@ impl Attach {
         let stalls = self.current_stall_timeout().into_iter().flat_map(|timeout| {
             self.clients.iter().filter_map(move |client| client.stalls_at(timeout))
         });
-        stalls.chain(self.accept_again).min()
+        let releases = self.clients.iter().filter_map(Client::releases_at);
+        stalls.chain(releases).chain(self.accept_again).min()
     }
 
-    /// Cuts off clients that have taken nothing for the stall timeout, and ends the rest after
-    /// a failed accept.
+    /// Cuts off clients that have taken nothing for the stall timeout, ends the rest after a
+    /// failed accept and gives back memory that is not needed any more.
     pub(crate) fn on_deadline(&mut self, now: Duration, diagnostics: &Diagnostics) {
         self.accept_again = self.accept_again.filter(|again| now < *again);
+        for client in &mut self.clients {
+            if client.releases_at().is_some_and(|at| at <= now) {
+                client.release_memory();
+            }
+        }
         let Some(timeout) = self.current_stall_timeout() else { return };
         let is_due = |client: &Client| client.stalls_at(timeout).is_some_and(|at| at <= now);
         for client in self.clients.iter_mut().filter(|client| is_due(client)) {

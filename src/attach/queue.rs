@@ -16,12 +16,14 @@ const SEGMENT_BYTES: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
 /// Bytes before each packet in its segment: the packet's length, little-endian.
 const PREFIX_BYTES: usize = 2;
 
-/// Packets in order. While it is empty it has no memory of its own, and what it had went back
-/// to the system: a heap would keep it.
+/// Packets in order. Its memory is mapped for it alone, so that all of it can go back to the
+/// system when the queue has not been used for a while: a heap would keep it.
 #[derive(Default)]
 pub(super) struct PacketQueue {
     segments: VecDeque<Segment>,
     bytes: usize,
+    /// Segments that have been sent, to be filled again.
+    spare: Vec<Segment>,
 }
 
 /// Whole packets, each after its length.
@@ -52,7 +54,10 @@ impl PacketQueue {
         let added = match appended {
             Some(added) => added,
             None => {
-                let mut segment = Segment { pages: Pages::new(SEGMENT_BYTES)?, start: 0, end: 0 };
+                let mut segment = match self.spare.pop() {
+                    Some(segment) => segment,
+                    None => Segment { pages: Pages::new(SEGMENT_BYTES)?, start: 0, end: 0 },
+                };
                 let added = segment.append(packet).ok_or(nix::errno::Errno::EMSGSIZE)?;
                 self.segments.push_back(segment);
                 added
@@ -72,7 +77,8 @@ impl PacketQueue {
                     total += packets;
                     self.bytes = self.bytes.saturating_sub(bytes);
                     if segment.start == segment.end {
-                        self.segments.pop_front();
+                        (segment.start, segment.end) = (0, 0);
+                        self.spare.extend(self.segments.pop_front());
                     }
                     if !all {
                         return Ok(total);
@@ -82,8 +88,18 @@ impl PacketQueue {
                 Err(errno) => return Err(errno),
             }
         }
-        self.segments = VecDeque::new();
         Ok(total)
+    }
+
+    /// Whether it is empty but still has memory.
+    pub(super) fn holds_spare_memory(&self) -> bool {
+        self.is_empty() && !self.spare.is_empty()
+    }
+
+    /// Gives back all memory that holds no packet.
+    pub(super) fn release_memory(&mut self) {
+        self.spare = Vec::new();
+        self.segments.shrink_to_fit();
     }
 }
 

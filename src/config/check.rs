@@ -70,6 +70,7 @@ impl Config {
     /// # Errors
     ///
     /// The first of possibly several mistakes; callers rely on which one that is.
+    #[inline(never)]
     pub(crate) fn from_options(
         options: Options,
         environment: &dyn Environment,

@@ -11,7 +11,7 @@ use nix::poll::PollFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{ForkResult, Pid};
 
-use super::{Monitor, Phase};
+use super::{KILL_PATIENCE, Monitor, Phase, Remains};
 use crate::exit::{reap_until, run_exit_command, write_exit_files};
 use crate::signals::{Ended, reap_next};
 use crate::stream::Stream;
@@ -33,7 +33,8 @@ const DRAIN_BYTES: usize = 1024 * 1024;
 
 impl Monitor<'_> {
     /// Records the container's end. Returns the process's exit status.
-    pub(crate) fn finish(mut self) -> u8 {
+    #[inline(never)]
+    pub(crate) fn finish(mut self: Box<Self>) -> u8 {
         let code = match self.phase {
             Phase::Ended(ended) => ended.code(),
             _ => -1,
@@ -67,12 +68,16 @@ impl Monitor<'_> {
     }
 
     /// Records that there is no container. Returns the process's exit status.
-    pub(crate) fn give_up(mut self, failed: &super::CreationFailed) -> u8 {
+    #[inline(never)]
+    pub(crate) fn give_up(mut self: Box<Self>, failed: &super::CreationFailed) -> u8 {
         if let Some(console) = &mut self.console {
             console.give_up(self.diag);
         }
-        let sentence = failed.failure.sentence();
-        let message = failed.message.as_deref().unwrap_or(&sentence);
+        if failed.remains == Remains::Kill {
+            self.kill_remains();
+        }
+        let report = failed.failure.report();
+        let message = failed.message.as_deref().unwrap_or(&report);
         if let Err(failure) = self.sync.report(-1, message) {
             self.diag.failure(&failure);
         }
@@ -82,8 +87,8 @@ impl Monitor<'_> {
 
     /// Removes what only a living monitor may leave in the file system, runs the exit
     /// command holding nothing, and reaps what has ended.
-    fn leave(self, status: u8) -> u8 {
-        let Self { config, diag, signals, oom_score, mut attach, .. } = self;
+    fn leave(self: Box<Self>, status: u8) -> u8 {
+        let Self { config, diag, signals, oom_score, mut attach, .. } = *self;
         if let Some(attach) = &mut attach {
             attach.close_clients(sys::time::monotonic(), self.diag);
             attach.unlink_socket(diag);
@@ -146,7 +151,10 @@ impl Monitor<'_> {
         let Some(log) = self.log.sync_target() else { return };
         match sys::process::fork() {
             Ok(ForkResult::Child) => {
-                let errno = nix::unistd::fsync(log).err();
+                // Clients must see their end, however slow the disk is: hold nothing but the log.
+                let held = nix::unistd::dup2_stdin(log);
+                sys::fd::close_all_but_stdio();
+                let errno = held.and_then(|()| nix::unistd::fsync(std::io::stdin())).err();
                 sys::process::leave(errno.map_or(0, |errno| errno as i32));
             }
             Ok(ForkResult::Parent { child }) => {
@@ -195,24 +203,35 @@ impl Monitor<'_> {
             for (id, fd, events) in attach.clients(&self.stdin) {
                 poll.add(fd, events, id);
             }
-            if poll.wait(Some(end - now)).is_err() {
+            // A client that takes nothing any more is given up earlier.
+            let until = attach.deadline().map_or(end, |deadline| deadline.min(end));
+            if poll.wait(Some(until.saturating_sub(now))).is_err() {
                 return;
             }
             poll.ready_into(&mut ready);
+            let now = sys::time::monotonic();
             for (id, events) in ready.drain(..) {
                 attach.on_client(id, events, &mut self.stdin, now, self.diag);
             }
+            attach.on_deadline(now, self.diag);
         }
     }
-}
 
-/// Kills the processes that a runtime left behind without saying which is the container.
-///
-/// Whatever is left by then has been handed to this process, being the subreaper.
-pub(super) fn kill_children() {
-    let path = format!("/proc/self/task/{}/children", nix::unistd::gettid());
-    let Ok(children) = std::fs::read_to_string(path) else { return };
-    for pid in children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    /// Kills what a failed creation left: the runtime, then whatever it has started, which
+    /// by then has been handed to this process, being the subreaper.
+    fn kill_remains(&mut self) {
+        if let Phase::Creating { runtime, creation } = &self.phase
+            && creation.runtime_ended().is_none()
+        {
+            let runtime = *runtime;
+            // Not reaped yet, so the number is still its own.
+            let _ = kill(runtime, Signal::SIGKILL);
+            reap_until(&self.signals, Some(KILL_PATIENCE), |pid, _| pid == runtime);
+        }
+        let path = format!("/proc/self/task/{}/children", nix::unistd::gettid());
+        let Ok(children) = std::fs::read_to_string(path) else { return };
+        for pid in children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 }

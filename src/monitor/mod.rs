@@ -35,7 +35,7 @@ use crate::sync_pipe::SyncPipe;
 use crate::sys;
 use crate::sys::poll::PollSet;
 
-pub(crate) use creation::CreationFailed;
+pub(crate) use creation::{CreationFailed, Remains};
 
 use container::ContainerProcess;
 use held::Creation;
@@ -136,6 +136,7 @@ impl Monitor<'_> {
             self.turn()?;
         }
         self.container_created()?;
+        sys::stack::release_unused();
         while matches!(self.phase, Phase::Running { .. }) {
             // Only the console socket can fail, and it is gone by now.
             if let Err(failure) = self.turn() {
@@ -179,6 +180,7 @@ impl Monitor<'_> {
         if self.work.buffer.is_busy() && now >= self.work.last_output + IDLE {
             self.work.buffer.release();
             self.log.release_buffers();
+            sys::stack::release_unused();
         }
         if let Phase::Running { container, timeout, .. } = &self.phase {
             if due(container.deadline()) {
@@ -189,6 +191,8 @@ impl Monitor<'_> {
         }
     }
 
+    // Not inlined: the frame in which the monitor waits is to be a small one.
+    #[inline(never)]
     fn dispatch(&mut self, source: Source, events: PollFlags) -> Result<(), Failure> {
         let now = sys::time::monotonic();
         match source {

@@ -1,11 +1,32 @@
 //! Descriptors the process was started with.
 
+use nix::errno::Errno;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// Opens /dev/null in the place of each standard descriptor that is closed, so that no other
+/// file gets its number.
+pub(crate) fn open_standard() -> nix::Result<()> {
+    let fd = |fd| libc::pollfd { fd, events: 0, revents: 0 };
+    let mut standard = [0, 1, 2].map(fd);
+    // SAFETY: the array is valid for its length; a timeout of zero does not block. Should the
+    // call fail, no descriptor counts as closed.
+    unsafe { libc::poll(standard.as_mut_ptr(), 3, 0) };
+    for fd in standard.iter().filter(|fd| fd.revents & libc::POLLNVAL != 0) {
+        // SAFETY: the path is a C string; the lowest free number, which is `fd`'s, is not
+        // owned by anything.
+        let opened = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+        if Errno::result(opened)? != fd.fd {
+            return Err(Errno::EBADF);
+        }
+    }
+    Ok(())
+}
 
 /// Takes ownership of every descriptor from 3 up that is open now.
 ///
-/// For `main` alone, as its first act: nothing else in the process owns a descriptor yet,
-/// and the directory listing's own is closed before the numbers are adopted.
+/// For `main`, as its first act, when nothing else in the process owns a descriptor yet, and
+/// for [`close_all_but_stdio`]. The listing's own descriptor is closed before the numbers are
+/// adopted.
 pub(crate) fn adopt_open_at_start() -> Vec<OwnedFd> {
     let Ok(listing) = std::fs::read_dir("/proc/self/fd") else { return Vec::new() };
     let numbers: Vec<RawFd> = listing
@@ -32,7 +53,23 @@ fn adopt(number: RawFd) -> OwnedFd {
 pub(crate) fn duplicate_stdio(number: RawFd) -> nix::Result<OwnedFd> {
     // SAFETY: F_DUPFD_CLOEXEC takes and returns plain numbers.
     let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
-    nix::errno::Errno::result(copy)?;
+    Errno::result(copy)?;
     // SAFETY: the kernel just made this descriptor for us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Closes every descriptor from 3 up, whoever owns it.
+///
+/// For a forked child that does one more thing and then leaves without running any
+/// destructor: nothing there uses a descriptor it no longer has.
+pub(crate) fn close_all_but_stdio() {
+    // SAFETY: see above; the caller is such a child. The call takes plain integers.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    if closed == 0 {
+        return;
+    }
+    // Before Linux 5.9.
+    for fd in adopt_open_at_start() {
+        drop(fd);
+    }
 }

@@ -4,6 +4,7 @@
 //! imports another room.
 
 pub(crate) mod datagrams;
+pub(crate) mod entry;
 pub(crate) mod errno;
 pub(crate) mod fd;
 pub(crate) mod newlines;
@@ -13,5 +14,8 @@ pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod socket;
+pub(crate) mod stack;
 pub(crate) mod time;
 pub(crate) mod tty;
+#[cfg(all(not(test), panic = "abort"))]
+mod unwind;

@@ -122,12 +122,6 @@ pub fn journal_fields(datagram: &[u8]) -> Vec<String> {
     fields
 }
 
-/// Splits off the `CODE_` fields at the end, which say from where in a build an entry comes.
-pub fn trailing_code_fields(fields: &mut Vec<String>) -> Vec<String> {
-    let others = fields.iter().rposition(|field| !field.starts_with("CODE_"));
-    fields.split_off(others.map_or(0, |last| last + 1))
-}
-
 /// Replaces the time of a syslog line, if it has the usual form.
 pub fn without_syslog_time(text: &str) -> String {
     let Some((priority, rest)) = text.split_once('>') else { return text.to_string() };
@@ -151,13 +145,6 @@ mod tests {
         datagram.extend(3_u64.to_le_bytes());
         datagram.extend(b"a\n\n\nX=1\n");
         assert_eq!(journal_fields(&datagram), ["PRIORITY=6", "MESSAGE<binary>=a\\n\\n", "X=1"]);
-    }
-
-    #[test]
-    fn only_the_last_code_fields_are_split_off() {
-        let mut fields = ["CODE_FILE=a", "X=1", "CODE_LINE=2"].map(String::from).to_vec();
-        assert_eq!(trailing_code_fields(&mut fields), ["CODE_LINE=2"]);
-        assert_eq!(fields, ["CODE_FILE=a", "X=1"]);
     }
 
     #[test]

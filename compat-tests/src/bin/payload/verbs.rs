@@ -420,7 +420,7 @@ fn fork_holder(path: &OsStr) -> Result<()> {
 fn alloc(words: &mut Words) -> Result<()> {
     let megabytes: usize = words.number("a size in MB")?;
     for _ in 0..megabytes {
-        // Kept from the optimiser, which sees that nobody reads it.
+        // Hidden from the optimiser, which would not allocate what nobody reads.
         std::hint::black_box(Box::leak(vec![1_u8; 1 << 20].into_boxed_slice()));
     }
     Ok(())
