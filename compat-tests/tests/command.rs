@@ -1,5 +1,7 @@
 //! The command itself: what it refuses, what it reports, what it leaves behind.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -4,6 +4,8 @@
 //! `CONMON_REFERENCE` and `CONMON_CANDIDATE` name other binaries than the distribution's and
 //! the workspace's. Entries that no longer show are the business of `conmon-compat run`.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 

@@ -2,6 +2,8 @@
 //! reference, is reported by the scenario named beside it, and the reference without a fault
 //! passes them all.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+
 use std::path::{Path, PathBuf};
 
 use conmon_compat::host::Host;

@@ -56,7 +56,7 @@ struct Place {
 struct Selection {
     #[command(flatten)]
     place: Place,
-    /// Only scenarios whose name fits, as `attach/*`; may be repeated
+    /// Only this area, or scenarios whose name fits, as `attach/*late*`; may be repeated
     #[arg(long, short, value_name = "AREA/NAME")]
     filter: Vec<String>,
     /// Only this runtime; may be repeated
@@ -119,9 +119,10 @@ impl Selection {
     fn tasks(&self) -> Result<Vec<Task>> {
         let fits = |name: &str| {
             self.filter.is_empty()
-                || self.filter.iter().any(|f| {
-                    glob(f, name, '/') || glob(&format!("{f}/*"), name, '/') || name.contains(f)
-                })
+                || self
+                    .filter
+                    .iter()
+                    .any(|f| glob(f, name, '/') || glob(&format!("{f}/*"), name, '/'))
         };
         let scenarios: Vec<Scenario> =
             self.place.load()?.into_iter().filter(|s| fits(&s.name)).collect();
