@@ -1,4 +1,5 @@
-//! Builds the payload as a static program, so that it runs in an empty root file system.
+//! Builds the payload as a static program, so that it runs in an empty root file system, and
+//! the library of faults, which nothing links.
 //!
 //! Cargo cannot link one binary of a package statically and the others not, hence the direct
 //! call of the compiler. The path is handed on as `CONMON_COMPAT_PAYLOAD`; it is empty where
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const SOURCE: &str = "src/bin/payload/main.rs";
+const FAULTS: &str = "faults/faults.rs";
 
 fn main() {
     println!("cargo::rerun-if-changed=src/bin/payload");
@@ -22,6 +24,25 @@ fn main() {
         println!("cargo::warning=no static payload: install glibc-static (Fedora) or libc6-dev");
     }
     println!("cargo::rustc-env=CONMON_COMPAT_PAYLOAD={path}");
+    println!("cargo::rerun-if-changed={FAULTS}");
+    let library = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("libfaults.so");
+    let path = if build_faults(&library) { library.display().to_string() } else { String::new() };
+    println!("cargo::rustc-env=CONMON_COMPAT_FAULTS={path}");
+}
+
+/// Reports whether `output` now holds the library of faults; only its own test misses it.
+fn build_faults(output: &Path) -> bool {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let target = env::var_os("TARGET").unwrap_or_default();
+    Command::new(rustc)
+        .args(["--edition=2024", "--crate-type=cdylib", "-Copt-level=1", "-Cpanic=abort"])
+        .arg("--target")
+        .arg(target)
+        .arg("-o")
+        .arg(output)
+        .arg(FAULTS)
+        .output()
+        .is_ok_and(|done| done.status.success())
 }
 
 /// Reports whether `output` now holds a static payload for `target`.

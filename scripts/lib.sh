@@ -35,6 +35,8 @@ install_packages() {
     [ -n "$names" ] || return 0
     [ "$(id -u)" = 0 ] || die "please install, or run this as root: $names"
     say "installing $names"
+    local log status=0
+    log=$(mktemp)
     # shellcheck disable=SC2086
     case $(package_manager) in
     apt)
@@ -42,10 +44,14 @@ install_packages() {
             apt-get update -qq >&2 || say "the package lists could not be updated"
             apt_updated=yes
         fi
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $names </dev/null >&2
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $names \
+            </dev/null >"$log" 2>&1 || status=$?
         ;;
-    dnf) dnf install -y -q --setopt=install_weak_deps=False $names </dev/null >&2 ;;
+    dnf) dnf install -y -q --setopt=install_weak_deps=False $names </dev/null >"$log" 2>&1 || status=$? ;;
     esac
+    [ "$status" = 0 ] || tail -n 20 "$log" >&2
+    rm -f "$log"
+    return "$status"
 }
 
 # need COMMAND DEBIAN-NAMES FEDORA-NAMES: installs the packages if the command is missing.

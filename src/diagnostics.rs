@@ -10,7 +10,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, send, socket,
 };
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Text};
 use crate::sys;
 
 /// How much the monitor says; each level includes those before it.
@@ -48,31 +48,37 @@ impl Diagnostics {
 
     /// Says why the monitor refuses or gives up. Errors pass every level.
     pub(crate) fn failure(&self, failure: &Failure) {
-        self.emit(Level::Error, "error", failure.text(), failure.errno());
+        let joint = joint(failure.text());
+        self.emit(Level::Error, "error", failure.text().bytes(), failure.errno(), joint);
     }
 
     pub(crate) fn warn(&self, text: impl AsRef<[u8]>) {
-        self.emit(Level::Warning, "nwarn", text.as_ref(), None);
+        self.emit(Level::Warning, "nwarn", text.as_ref(), None, "");
     }
 
     /// Warns of a failed system call; `text` names the operation and the object.
-    pub(crate) fn warn_errno(&self, text: impl AsRef<[u8]>, errno: Errno) {
-        self.emit(Level::Warning, "pwarn", text.as_ref(), Some(errno));
+    pub(crate) fn warn_errno(&self, text: impl Into<Text>, errno: Errno) {
+        let text = text.into();
+        let label = match text {
+            Text::Constant(_) => "pwarn",
+            Text::Made(_) => "pwarnf",
+        };
+        self.emit(Level::Warning, label, text.bytes(), Some(errno), joint(&text));
     }
 
     pub(crate) fn info(&self, text: impl AsRef<[u8]>) {
-        self.emit(Level::Info, "ninfo", text.as_ref(), None);
+        self.emit(Level::Info, "ninfo", text.as_ref(), None, "");
     }
 
     pub(crate) fn debug(&self, text: impl AsRef<[u8]>) {
-        self.emit(Level::Debug, "ndebug", text.as_ref(), None);
+        self.emit(Level::Debug, "ndebug", text.as_ref(), None, "");
     }
 
     pub(crate) fn trace(&self, text: impl AsRef<[u8]>) {
-        self.emit(Level::Trace, "ntrace", text.as_ref(), None);
+        self.emit(Level::Trace, "ntrace", text.as_ref(), None, "");
     }
 
-    fn emit(&self, level: Level, label: &str, text: &[u8], errno: Option<Errno>) {
+    fn emit(&self, level: Level, label: &str, text: &[u8], errno: Option<Errno>, joint: &str) {
         if !self.enabled(level) {
             return;
         }
@@ -88,9 +94,17 @@ impl Diagnostics {
             write_stderr(&[prefix, text, gap, reason.as_bytes(), b"\n"].concat());
         }
         if let Some(syslog) = &self.syslog {
-            let gap: &[u8] = if errno.is_some() { b": " } else { b"" };
-            syslog.send(level, label, &[text, gap, reason.as_bytes()].concat());
+            let gap = if errno.is_some() { joint } else { "" };
+            syslog.send(level, label, &[text, gap.as_bytes(), reason.as_bytes()].concat());
         }
+    }
+}
+
+/// What stands between a text and the system's reason in the system log.
+fn joint(text: &Text) -> &'static str {
+    match text {
+        Text::Constant(_) => " ",
+        Text::Made(_) => ": ",
     }
 }
 

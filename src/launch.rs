@@ -34,11 +34,19 @@ impl Inherited {
         let Some(value) = std::env::var_os(name) else { return Ok(None) };
         let number = parse_fd(&value).map_err(|errno| {
             let text = format!("unable to parse {name}");
-            errno.map_or_else(|| Failure::new(&*text), |errno| Failure::with_errno(&*text, errno))
+            match errno {
+                None => Failure::new(text),
+                Some(errno) => Failure::with_errno(text, errno),
+            }
         })?;
         let not_cloexec =
             |errno| Failure::with_errno(format!("unable to make {name} CLOEXEC"), errno);
         self.take(number).map(Some).map_err(not_cloexec)
+    }
+
+    /// Keeps one more descriptor that the caller may still be watching.
+    pub(crate) fn keep(&mut self, fd: OwnedFd) {
+        self.0.push(fd);
     }
 
     /// Closes what is left.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::pipe2;
 
@@ -27,7 +28,7 @@ use crate::notify::NotifyProxy;
 use crate::oom_score::OomScore;
 use crate::runtime::argv;
 use crate::runtime::spawn::{Spawn, Stdio, spawn};
-use crate::signals::Signals;
+use crate::signals::{Signals, hold_hangups};
 use crate::stdio::console::ConsoleSocket;
 use crate::stdio::output::Output;
 use crate::stream::Stream;
@@ -59,7 +60,7 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
             let key = Key::of(config.api, config.is_exec());
             // A broken variable is what may have failed; there is then nobody to tell.
             if let Ok(sync) = inherited.take_pipe(SYNC_PIPE) {
-                let _ = SyncPipe::new(sync, key).report(-1, &failure.sentence());
+                let _ = SyncPipe::new(sync, key).report(-1, &failure.report());
             }
             1
         }
@@ -83,7 +84,7 @@ fn understand(
         Err(Refusal::Plain(text)) => Err(refuse_usage(&text, arguments, inherited)),
         Err(Refusal::Diagnosed(failure)) => {
             diag.failure(&failure);
-            Err(report_usage(&failure.sentence(), arguments, inherited))
+            Err(report_usage(&failure.report(), arguments, inherited))
         }
     }
 }
@@ -129,6 +130,8 @@ struct Ready {
     /// Still open only if a second byte is to come.
     start_pipe: Option<OwnedFd>,
     null: Null,
+    /// As the process was started with it.
+    signal_mask: SigSet,
 }
 
 /// Everything up to the fork; `None` on the side of the process the caller started.
@@ -142,16 +145,17 @@ fn prepare(
     let oom_score = OomScore::lower(diag);
     let signals_failed = |errno| Failure::with_errno("Failed to set up signals", errno);
     // An ignored SIGCHLD, as a caller may hand it down, would make statuses vanish.
-    sys::process::reset_signal(nix::sys::signal::Signal::SIGCHLD).map_err(signals_failed)?;
+    sys::process::reset_signal(Signal::SIGCHLD).map_err(signals_failed)?;
     sys::process::leave_on_sigterm().map_err(signals_failed)?;
     let start_pipe = wait_for_start(config, inherited)?;
     let null = Null::open()?;
+    let signal_mask = hold_hangups()?;
     if !config.sync
         && let Side::Caller = launch::go_to_background(config.conmon_pidfile.as_deref())?
     {
         return Ok(None);
     }
-    Ok(Some(Ready { log, oom_score, start_pipe, null }))
+    Ok(Some(Ready { log, oom_score, start_pipe, null, signal_mask }))
 }
 
 /// Waits for the caller's first byte; returns the pipe if a second one is to come.
@@ -204,10 +208,10 @@ fn monitor(config: &Config, diag: &Diagnostics, mut inherited: Inherited, ready:
     match notify.and_then(|notify| start(config, diag, inherited, ready, notify, &mut pipes)) {
         Err(failure) => {
             diag.failure(&failure);
-            let sentence = failure.sentence();
+            let report = failure.report();
             // A caller waiting for the attach socket reads that pipe first.
             for pipe in pipes.attach.iter_mut().chain([&mut pipes.sync]) {
-                let _ = pipe.report(-1, &sentence);
+                let _ = pipe.report(-1, &report);
             }
             1
         }
@@ -238,7 +242,7 @@ fn create_notify(config: &Config, diag: &Diagnostics) -> Result<Option<NotifyPro
 fn start<'a>(
     config: &'a Config,
     diag: &'a Diagnostics,
-    inherited: Inherited,
+    mut inherited: Inherited,
     ready: Ready,
     notify: Option<NotifyProxy>,
     pipes: &mut CallerPipes,
@@ -260,6 +264,8 @@ fn start<'a>(
                 ready.null.replace_stdio()?;
                 diag.leave_stderr();
             }
+            // A caller sees the end of its start pipe when the container has ended.
+            ready.start_pipe.into_iter().for_each(|pipe| inherited.keep(pipe));
             Ok(Box::new(Monitor {
                 config,
                 diag,
@@ -432,7 +438,7 @@ fn spawn_runtime(
         }
         diag.trace(text);
     }
-    let signals = Signals::block()?;
+    let signals = Signals::block(ready.signal_mask)?;
     let runtime = spawn(&Spawn {
         argv: &argv,
         stdio: ends.runtime_stderr.as_ref().map(|stderr| Stdio {

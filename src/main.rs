@@ -28,7 +28,7 @@ mod sys;
 mod unix_socket;
 
 /// Runs the program; returns its exit status.
-#[cfg(not(test))]
+#[cfg_attr(test, allow(dead_code, reason = "the test harness has its own entry"))]
 fn start(arguments: sys::entry::Arguments) -> u8 {
     lifecycle::run(arguments)
 }

@@ -7,15 +7,27 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::failure::Failure;
+use crate::sys;
 
 /// The blocked signals of the monitor and the descriptor to read them from.
 pub(crate) struct Signals {
     descriptor: SignalFd,
     original_mask: SigSet,
+}
+
+/// Blocks SIGHUP and returns the mask as it was before.
+///
+/// For the time between the fork to the background and the new session: a caller that led
+/// its session takes what is left of it along when it ends, and must not take the monitor.
+pub(crate) fn hold_hangups() -> Result<SigSet, Failure> {
+    let mut original_mask = SigSet::empty();
+    let hangup = SigSet::from(Signal::SIGHUP);
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&hangup), Some(&mut original_mask))
+        .map_err(|errno| Failure::with_errno("Failed to block signals", errno))?;
+    Ok(original_mask)
 }
 
 /// What a signal asks of the monitor.
@@ -28,10 +40,9 @@ pub(crate) enum Request {
 }
 
 impl Signals {
-    /// Blocks every signal and opens the descriptor.
-    pub(crate) fn block() -> Result<Self, Failure> {
-        let mut original_mask = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut original_mask))
+    /// Blocks every signal and opens the descriptor; children will get `original_mask`.
+    pub(crate) fn block(original_mask: SigSet) -> Result<Self, Failure> {
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)
             .map_err(|errno| Failure::with_errno("Failed to block signals", errno))?;
         let mut meaningful = SigSet::empty();
         meaningful.extend([
@@ -97,11 +108,8 @@ impl Ended {
 
 /// Reaps one child that has ended, if there is one.
 pub(crate) fn reap_next() -> Option<(Pid, Ended)> {
-    match waitpid(None, Some(WaitPidFlag::WNOHANG)).ok()? {
-        WaitStatus::Exited(pid, code) => Some((pid, Ended::Exited(code))),
-        WaitStatus::Signaled(pid, signal, _) => Some((pid, Ended::Signalled(signal as i32))),
-        _ => None,
-    }
+    let (pid, status) = sys::process::reap_any()?;
+    Some((pid, Ended::from_wait_status(status)))
 }
 
 #[cfg(test)]
@@ -116,6 +124,7 @@ mod tests {
     #[case::highest_exit_code(255 << 8, 255)]
     #[case::killed_by_sigterm(libc::SIGTERM, 143)]
     #[case::killed_by_sigkill(libc::SIGKILL, 137)]
+    #[case::killed_by_a_real_time_signal(40, 168)]
     #[case::dumped_core(libc::SIGSEGV | 0x80, 139)]
     fn status_code_is_what_a_shell_would_report(#[case] status: i32, #[case] expected: i32) {
         assert_eq!(Ended::from_wait_status(status).code(), expected);

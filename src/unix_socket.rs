@@ -50,11 +50,12 @@ pub(crate) fn bind_below(
     let address = format!("/proc/self/fd/{}/{name}", parent.as_raw_fd());
     diagnostics.debug(format!("addr{{sun_family=AF_UNIX, sun_path={address}}}"));
     // Before the name exists, so that nobody can connect while its mode is still too wide.
-    fchmod(&bound, Mode::S_IRWXU)
-        .map_err(|errno| failed(&[b"Failed to change console-socket permissions"], errno))?;
+    fchmod(&bound, Mode::S_IRWXU).map_err(|errno| {
+        failed(&[b"Failed to change console-socket permissions"], errno).on(&path)
+    })?;
     UnixAddr::new(address.as_str())
         .and_then(|address| bind(bound.as_raw_fd(), &address))
-        .map_err(|errno| failed(&[b"Failed to bind to console-socket"], errno))?;
+        .map_err(|errno| failed(&[b"Failed to bind to console-socket"], errno).on(&path))?;
     fchmodat(nix::fcntl::AT_FDCWD, &path, mode, FchmodatFlags::FollowSymlink)
         .map_err(|errno| failed(&[b"Failed to change socket permissions ", path_bytes], errno))?;
     Ok(bound)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MsFlags, mount, umount};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
@@ -49,9 +49,29 @@ pub fn has_memory() -> bool {
 ///
 /// A mount that failed.
 pub fn make_usable() -> Result<()> {
+    let left_over = left_over()?;
+    if left_over.is_empty() { Ok(()) } else { replace_tree(&left_over) }
+}
+
+/// Mounts and unmounts the left-over controllers, so that the kernel gives them back.
+///
+/// # Errors
+///
+/// A mount that failed.
+pub fn release_controllers() -> Result<()> {
+    for controller in left_over()? {
+        let target = Path::new("/mnt");
+        mount_controller(&controller, target)?;
+        umount(target)?;
+    }
+    Ok(())
+}
+
+/// The controllers of a hybrid host that this mount namespace has not as version 1.
+fn left_over() -> Result<Vec<String>> {
     let hybrid = !is_v2() && Path::new(MOUNT).join("unified/cgroup.controllers").exists();
     if !hybrid {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let mounted: Vec<&str> = mounts
@@ -61,17 +81,13 @@ pub fn make_usable() -> Result<()> {
         .flat_map(|options| options.split(','))
         .collect();
     let table = fs::read_to_string("/proc/cgroups")?;
-    let left_over: Vec<String> = table
+    Ok(table
         .lines()
         .filter(|line| !line.starts_with('#') && line.ends_with('1'))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|controller| !mounted.contains(controller) && !ONLY_V1.contains(controller))
         .map(str::to_string)
-        .collect();
-    if left_over.is_empty() {
-        return Ok(());
-    }
-    replace_tree(&left_over)
+        .collect())
 }
 
 /// What stands at the place of a hierarchy.

@@ -83,16 +83,16 @@ pub fn lookup<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     }
 }
 
-/// Takes away every field that a pattern names.
-pub fn remove(value: &mut Value, keep: &dyn Fn(&str) -> bool) {
+/// Takes away every field that is not to be kept; `keep` hears whether it is a leaf.
+pub fn remove(value: &mut Value, keep: &dyn Fn(&str, bool) -> bool) {
     prune("", value, keep);
 }
 
-fn prune(path: &str, value: &mut Value, keep: &dyn Fn(&str) -> bool) {
+fn prune(path: &str, value: &mut Value, keep: &dyn Fn(&str, bool) -> bool) {
     if let Value::Object(map) = value {
         let join =
             |key: &str| if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
-        map.retain(|key, _| keep(&join(key)));
+        map.retain(|key, inner| keep(&join(key), is_leaf(inner)));
         for (key, inner) in map.iter_mut() {
             prune(&join(key), inner, keep);
         }
@@ -100,6 +100,15 @@ fn prune(path: &str, value: &mut Value, keep: &dyn Fn(&str) -> bool) {
         for (index, inner) in list.iter_mut().enumerate() {
             prune(&format!("{path}.{index}"), inner, keep);
         }
+    }
+}
+
+/// Whether nothing in it has a path of its own that could be kept or taken away.
+fn is_leaf(value: &Value) -> bool {
+    match value {
+        Value::Object(_) => false,
+        Value::Array(list) => is_text(list),
+        _ => true,
     }
 }
 

@@ -21,6 +21,7 @@ pub mod normalize;
 pub mod observation;
 pub mod observe;
 pub mod paths;
+pub mod podman;
 pub mod report;
 pub mod scenario;
 pub mod stage;

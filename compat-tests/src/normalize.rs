@@ -23,6 +23,7 @@ pub fn apply(value: &mut Value, pids: &BTreeMap<i32, String>) {
                 *text = named;
             }
             name_console_sockets(text);
+            name_temporary_files(text);
             name_utc_times(text);
         }
         Value::Array(list) => list.iter_mut().for_each(|inner| apply(inner, pids)),
@@ -39,6 +40,21 @@ fn name_console_sockets(text: &mut String) {
     let random = text.get(start..start + 6).map(str::to_string);
     if random.is_some_and(|r| r.chars().all(|c| c.is_ascii_alphanumeric())) {
         text.replace_range(start..start + 6, "XXXXXX");
+    }
+}
+
+/// The random end of `“PATH.XXXXXX”`, as in messages about files that could not be written.
+fn name_temporary_files(text: &mut String) {
+    const CLOSING: char = '\u{201d}';
+    let ends: Vec<usize> = text.match_indices(CLOSING).map(|(at, _)| at).collect();
+    for end in ends {
+        let Some(start) = end.checked_sub(6) else { continue };
+        let random =
+            |part: &str| part.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase());
+        let dotted = text.get(..start).is_some_and(|before| before.ends_with('.'));
+        if dotted && text.get(start..end).is_some_and(random) {
+            text.replace_range(start..end, "XXXXXX");
+        }
     }
 }
 
@@ -112,10 +128,14 @@ mod tests {
             "/tmp/conmon-term.Ab12Cd",
             "time=\"2024-01-31T23:59:59Z\" 2024-01-31T23:59:59.5Z: x",
             "2024-01-31T23:59:59.123456789+00:00 stdout F Tx",
+            "create file \u{201c}/x/pid.G0J3Y3\u{201d}: no, \u{201c}/x/pid.config\u{201d}",
         ]);
         apply(&mut value, &BTreeMap::new());
         assert_eq!(value[0], "/tmp/conmon-term.XXXXXX");
         assert_eq!(value[1], "time=\"[TIME Z]\" [TIME Z]: x");
         assert_eq!(value[2], "2024-01-31T23:59:59.123456789+00:00 stdout F Tx");
+        let expected =
+            "create file \u{201c}/x/pid.XXXXXX\u{201d}: no, \u{201c}/x/pid.config\u{201d}";
+        assert_eq!(value[3], expected);
     }
 }

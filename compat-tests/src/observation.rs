@@ -54,6 +54,16 @@ pub struct Observation {
     pub notes: Vec<String>,
 }
 
+/// How an entry of `unmet` begins when the scenario's deadline ended the play.
+pub const DEADLINE: &str = "deadline at step ";
+
+impl Observation {
+    /// Whether the deadline ended the play.
+    pub fn hangs(&self) -> bool {
+        self.unmet.iter().any(|line| line.starts_with(DEADLINE))
+    }
+}
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MonitorSeen {
@@ -159,6 +169,8 @@ pub struct JournalEntry {
     pub from: String,
     /// `NAME=value` in the order of the wire; `NAME<binary>=value` in the length form.
     pub fields: Vec<String>,
+    /// The line of the sender's source, which any change of it shifts; `fields` has its place.
+    pub code_line: String,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

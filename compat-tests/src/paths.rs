@@ -31,6 +31,9 @@ pub const NOTIFY: &str = "/run/compat/notify.sock";
 pub const RUNTIME_CALLS: &str = "/run/compat/record/runtime";
 pub const EXIT_CALLS: &str = "/run/compat/record/exit";
 pub const RUNTIME_ROOT: &str = "/run/compat/runtime-root";
+/// Names the fault to show, where there is one.
+pub const FAULT: &str = "/run/compat-fault";
+pub const FAULT_LIBRARY: &str = "/run/compat-fault.so";
 pub const JOURNAL: &str = "/run/systemd/journal/socket";
 pub const SYSLOG: &str = "/dev/log";
 

@@ -24,6 +24,7 @@ use crate::{cgroup, driver, world};
 /// The hidden sub-commands of the suite's binary.
 pub const KEEPER: &str = "__keep";
 pub const PLAYER: &str = "__play";
+pub const TIDIER: &str = "__tidy";
 
 /// How much longer than its scenario a player may live.
 const GRACE: Duration = Duration::from_secs(20);
@@ -36,8 +37,18 @@ pub struct Request {
     pub runtime: RuntimeKind,
     pub monitor: PathBuf,
     pub tools: Tools,
+    pub fault: Option<Fault>,
+    /// Seconds, instead of the scenario's own.
+    pub deadline: Option<f64>,
     /// Filled in by the keeper.
     pub cgroup: String,
+}
+
+/// A library that breaks one thing a dynamically linked monitor does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Fault {
+    pub library: PathBuf,
+    pub name: String,
 }
 
 /// The programs a world is made of.
@@ -132,7 +143,8 @@ pub fn play() -> Result<()> {
     let _reserved = sys::reserve_low_descriptors()?;
     unshare(CloneFlags::CLONE_NEWNS)?;
     private_mounts()?;
-    let scenario = Scenario::parse(&request.scenario_path, &request.scenario)?;
+    let mut scenario = Scenario::parse(&request.scenario_path, &request.scenario)?;
+    scenario.data.deadline = request.deadline.unwrap_or(scenario.data.deadline);
     let limit = Duration::from_secs_f64(scenario.data.deadline);
     end_at(Instant::now() + limit + GRACE);
     let world = world::build(&request, &scenario)?;
@@ -141,6 +153,25 @@ pub fn play() -> Result<()> {
     serde_json::to_writer(&mut out, &observation)?;
     out.flush()?;
     Ok(())
+}
+
+/// Gives controllers back that worlds took from the unified hierarchy.
+///
+/// The kernel drops a version 1 hierarchy at its last unmount unless a removed cgroup still
+/// lingers in it; one more mount and unmount, later, makes up for that.
+pub fn tidy(suite: &Path) {
+    let _ = Command::new(suite).arg(TIDIER).stdin(Stdio::null()).status();
+}
+
+/// The tidier's life.
+///
+/// # Errors
+///
+/// A mount that failed.
+pub fn tidy_here() -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    private_mounts()?;
+    cgroup::release_controllers()
 }
 
 fn private_mounts() -> Result<()> {

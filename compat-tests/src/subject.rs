@@ -38,9 +38,19 @@ impl Subject {
         Ok(Self { path, version, label })
     }
 
+    /// Whether this is one of ours and not a C program.
+    pub fn is_ours(&self) -> bool {
+        is_ours(&self.version)
+    }
+
     /// Whether both are the same program, so that any difference is the suite's own.
     pub fn is_same(&self, other: &Self) -> bool {
         self.path == other.path
             || matches!((std::fs::read(&self.path), std::fs::read(&other.path)), (Ok(a), Ok(b)) if a == b)
     }
+}
+
+/// Our builds say so in their version: `2.2.1+rust.1`.
+pub fn is_ours(version: &Version) -> bool {
+    version.build.as_str().contains("rust")
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use crate::host::{self, Host};
 use crate::observation::Observation;
 use crate::scenario::{RuntimeKind, Scenario};
-use crate::stage::{self, Request, Tools};
+use crate::stage::{self, Fault, Request, Tools};
 use crate::subject::Subject;
 use crate::verdict::{self, Divergence, Rules, Verdict};
 
@@ -53,6 +53,10 @@ pub struct Suite {
     pub known: Vec<Divergence>,
     /// Whether `expect`s that only a good candidate meets are asked for.
     pub judge_candidate: bool,
+    /// A fault put into the candidate, to see that it is noticed.
+    pub fault: Option<Fault>,
+    /// Seconds for each run, instead of the scenarios' own deadlines.
+    pub deadline: Option<f64>,
 }
 
 /// One scenario with one runtime.
@@ -167,12 +171,13 @@ impl Suite {
         let comparable = known.is_none_or(|versions| versions.matches(self.reference.version()));
         let reference = match &self.reference {
             _ if !comparable => None,
-            Source::Run(subject) => Some(observe(&self.program, &self.host, task, subject)?),
+            Source::Run(subject) => Some(self.observe(task, subject, None)?),
             Source::Recorded { seen, .. } => Some(
                 seen.get(&task.key()).cloned().context("not among the recorded observations")?,
             ),
         };
-        let candidate = observe(&self.program, &self.host, task, &self.candidate)?;
+        let fault = self.fault.as_ref();
+        let candidate = self.observe(task, &self.candidate, fault)?;
         let rules = Rules {
             scenario: &task.scenario,
             runtime: task.runtime,
@@ -182,6 +187,18 @@ impl Suite {
         };
         let verdict = verdict::judge(&rules, reference.as_ref(), &candidate)?;
         Ok(TaskResult::Judged { verdict, reference, candidate })
+    }
+
+    fn observe(
+        &self,
+        task: &Task,
+        subject: &Subject,
+        fault: Option<&Fault>,
+    ) -> Result<Observation> {
+        let mut request = request(&self.program, &self.host, task, subject)?;
+        request.fault = fault.cloned();
+        request.deadline = self.deadline;
+        stage::run(&self.program, &request)
     }
 
     /// Known divergences that should have shown in these outcomes and did not.
@@ -226,17 +243,27 @@ pub fn observe(
     task: &Task,
     subject: &Subject,
 ) -> Result<Observation> {
+    stage::run(program, &request(program, host, task, subject)?)
+}
+
+fn request(
+    program: &std::path::Path,
+    host: &Host,
+    task: &Task,
+    subject: &Subject,
+) -> Result<Request> {
     let text = std::fs::read_to_string(&task.scenario.path)
         .with_context(|| format!("cannot read {}", task.scenario.path.display()))?;
-    let request = Request {
+    Ok(Request {
         scenario_path: task.scenario.path.clone(),
         scenario: text,
         runtime: task.runtime,
         monitor: subject.path.clone(),
         tools: tools(program, host, task.runtime)?,
+        fault: None,
+        deadline: None,
         cgroup: String::new(),
-    };
-    stage::run(program, &request)
+    })
 }
 
 /// Finds the programs of a world, beside this one unless `CONMON_COMPAT_TOOLS` says where.

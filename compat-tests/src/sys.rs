@@ -19,6 +19,8 @@ pub struct ChildSetup {
     pub new_group: bool,
     pub new_session: bool,
     pub controlling_tty: bool,
+    /// Gives every signal its default first, whatever the suite was started with.
+    pub default_signals: bool,
     pub ignore: Vec<Signal>,
     pub block: Vec<Signal>,
     pub parent_death_signal: Option<Signal>,
@@ -53,6 +55,9 @@ fn apply(setup: &ChildSetup) -> io::Result<()> {
     } else if setup.new_group {
         nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), nix::unistd::Pid::from_raw(0))?;
     }
+    if setup.default_signals {
+        reset_signals();
+    }
     for signal in &setup.ignore {
         // SAFETY: ignoring a signal installs no handler.
         unsafe { nix::sys::signal::signal(*signal, SigHandler::SigIgn) }?;
@@ -73,6 +78,25 @@ fn apply(setup: &ChildSetup) -> io::Result<()> {
         unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) };
     }
     Ok(())
+}
+
+/// Gives every signal its default action, also those that the C library keeps for itself.
+fn reset_signals() {
+    // The kernel's own form: handler, flags, restorer, mask; all zero is the default action.
+    let default = [0_u64; 4];
+    for number in 1..=64_i64 {
+        // SAFETY: the kernel reads one action from `default` and writes none back. Signals
+        // that cannot be changed are refused, which is as good.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                number,
+                default.as_ptr(),
+                std::ptr::null::<u64>(),
+                std::mem::size_of::<u64>(),
+            )
+        };
+    }
 }
 
 /// Occupies the numbers 3 to 29, so that what the suite opens later lies above them and a

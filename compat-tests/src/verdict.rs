@@ -161,6 +161,13 @@ pub fn judge(
     candidate: &Observation,
 ) -> Result<Verdict> {
     let mut verdict = Verdict::default();
+    for (side, seen) in [("reference", reference), ("candidate", Some(candidate))] {
+        let Some(seen) = seen.filter(|seen| !seen.hang.is_empty() || seen.hangs()) else {
+            continue;
+        };
+        verdict.broken.push(format!("{side}: {}", seen.unmet.join("; ")));
+        verdict.broken.extend(seen.hang.iter().cloned());
+    }
     let candidate = serde_json::to_value(candidate)?;
     let reference = reference.map(serde_json::to_value).transpose()?;
     if let Some(reference) = &reference {
@@ -198,20 +205,14 @@ fn prepared(rules: &Rules<'_>, value: &Value) -> Value {
     let data = &rules.scenario.data;
     let mut value = value.clone();
     let asked = |path: &str| data.also.iter().any(|pattern| names(pattern, path));
-    let leads_to_asked = |path: &str| {
-        data.also.iter().any(|pattern| {
-            let depth = path.split('.').count();
-            let head: Vec<&str> = pattern.split('.').take(depth).collect();
-            glob(&head.join("."), path, '.')
-        })
-    };
-    diff::remove(&mut value, &|path| {
+    diff::remove(&mut value, &|path, is_leaf| {
         let internal = INTERNAL.iter().any(|pattern| names(pattern, path));
         let ignored = data.ignore.iter().any(|excuse| names(&excuse.path, path));
+        let on_the_way = |pattern: &String| !is_leaf && leads(path, pattern);
         let wanted = data.compare.as_ref().is_none_or(|patterns| {
-            patterns.iter().any(|pattern| names(pattern, path) || leads(path, pattern))
+            patterns.iter().any(|pattern| names(pattern, path) || on_the_way(pattern))
         });
-        !ignored && ((wanted && !internal) || asked(path) || leads_to_asked(path))
+        !ignored && ((wanted && !internal) || asked(path) || data.also.iter().any(on_the_way))
     });
     for excuse in &data.unordered {
         sort("", &excuse.path, &mut value);
@@ -219,11 +220,15 @@ fn prepared(rules: &Rules<'_>, value: &Value) -> Value {
     value
 }
 
-/// Whether a path lies on the way to what a pattern names.
+/// Whether a path may lie on the way to what a pattern names.
+///
+/// Keys may contain dots, so behind a `**` that can be any path.
 fn leads(path: &str, pattern: &str) -> bool {
+    let start = pattern.split("**").next().unwrap_or_default();
     let depth = path.split('.').count();
     let head: Vec<&str> = pattern.split('.').take(depth).collect();
-    pattern.starts_with("**") || glob(&head.join("."), path, '.')
+    glob(&head.join("."), path, '.')
+        || (start.len() < pattern.len() && glob(&format!("{start}**"), path, '.'))
 }
 
 fn sort(path: &str, pattern: &str, value: &mut Value) {
@@ -340,4 +345,24 @@ fn wish(expect: &Expect) -> String {
 
 fn json(value: &toml::Value) -> Value {
     serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_way_through_keys_with_dots() {
+        for (path, pattern, expected) in [
+            ("logs", "logs.**.text", true),
+            ("logs.ctr.log", "logs.**.text", true),
+            ("logs.ctr.log.1", "logs.**.text", true),
+            ("files", "logs.**.text", false),
+            ("monitors.main", "monitors.*.end", true),
+            ("monitors.main.launch", "monitors.*.end", false),
+            ("files.end", "files.end.exits/**", true),
+        ] {
+            assert_eq!(leads(path, pattern), expected, "{path} {pattern}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use crate::argv;
 use crate::paths;
 use crate::scenario::placeholder::expand;
 use crate::scenario::{Container, RuntimeKind, Scenario};
-use crate::stage::Request;
+use crate::stage::{Fault, Request};
 
 const NONE: Option<&str> = None;
 
@@ -45,7 +45,7 @@ pub fn build(request: &Request, scenario: &Scenario) -> Result<World> {
         .context("cannot mount /proc")?;
     fs::write("/proc/sys/kernel/ns_last_pid", FIRST_PID).context("cannot set the first pid")?;
     let tools = &request.tools;
-    let programs = [
+    let mut programs = vec![
         (&request.monitor, paths::MONITOR.to_string()),
         (&tools.recorder, paths::runtime(request.runtime)),
         (&tools.runtime, real_runtime(request.runtime)),
@@ -53,6 +53,9 @@ pub fn build(request: &Request, scenario: &Scenario) -> Result<World> {
         (&tools.payload, format!("{}{}", paths::ROOTFS, paths::PAYLOAD)),
         (&tools.busybox, format!("{}/bin/busybox", paths::ROOTFS)),
     ];
+    if let Some(fault) = &request.fault {
+        programs.push((&fault.library, paths::FAULT_LIBRARY.to_string()));
+    }
     // Opened first: the mounts below may cover where they lie.
     let opened = programs
         .into_iter()
@@ -78,6 +81,9 @@ pub fn build(request: &Request, scenario: &Scenario) -> Result<World> {
         fs::write(to, "").with_context(|| format!("cannot create {to}"))?;
         bind(fd, to)?;
     }
+    if let Some(fault) = &request.fault {
+        load_fault(fault)?;
+    }
     let cid = argv::container_id(scenario);
     write_runtime_settings(request, scenario)?;
     write_bundle(request, scenario, &cid)?;
@@ -88,6 +94,20 @@ pub fn build(request: &Request, scenario: &Scenario) -> Result<World> {
         tmpfs(&at, &format!("mode=0755,size={}", small.size))?;
     }
     Ok(World { cid })
+}
+
+/// Has the dynamic linker load a library into every program of this world. The library acts
+/// in the monitor alone; argument lists, environment and descriptors stay as they are.
+fn load_fault(fault: &Fault) -> Result<()> {
+    let (upper, work) = ("/run/etc-upper", "/run/etc-work");
+    fs::write(paths::FAULT, &fault.name)?;
+    fs::create_dir(upper)?;
+    fs::create_dir(work)?;
+    let options = format!("lowerdir=/etc,upperdir={upper},workdir={work}");
+    mount(Some("overlay"), "/etc", Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+        .context("cannot lay a file over /etc")?;
+    fs::write("/etc/ld.so.preload", format!("{}\n", paths::FAULT_LIBRARY))?;
+    Ok(())
 }
 
 /// The runtime itself, behind its recorder.

@@ -83,7 +83,7 @@ fn link(dir: &Path, cuuid: Option<&OsStr>, bundle: &Path) -> Result<Name, Failur
         }
     }
     symlinkat(bundle, nix::fcntl::AT_FDCWD, &path).map_err(|errno| {
-        Failure::with_errno("Failed to create symlink for notify socket", errno)
+        Failure::with_errno("Failed to create symlink for notify socket", errno).on(&path)
     })?;
     Ok(Name::of(path))
 }

@@ -116,7 +116,7 @@ mod tests {
     #[case::unknown_driver_after_a_colon(":foo:bar", "No such log driver foo")]
     #[case::path_as_driver("/a:b:c", "No such log driver /a")]
     #[case::capital_letters("K8S-file:/x", "No such log driver K8S-file")]
-    fn refuses(#[case] value: &str, #[case] text: &str) {
+    fn refuses(#[case] value: &str, #[case] text: &'static str) {
         assert_eq!(driver(value.as_bytes()), Err(Failure::new(text)));
     }
 
@@ -142,7 +142,7 @@ mod tests {
     #[rstest]
     #[case::none_given(&[], "Log driver not provided. Use --log-path")]
     #[case::the_first_bad_one(&["/a", "foo:bar", ""], "No such log driver foo")]
-    fn refuses_the_line(#[case] values: &[&str], #[case] text: &str) {
+    fn refuses_the_line(#[case] values: &[&str], #[case] text: &'static str) {
         assert_eq!(select_all(values).unwrap_err(), Failure::new(text));
     }
 }

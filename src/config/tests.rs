@@ -58,7 +58,7 @@ fn config(more: &str) -> Config {
 )]
 #[case::no_cid("-u u --log-level bogus", "Container ID not provided. Use --cid")]
 #[case::no_cid_but_a_file_count("--log-max-files=0", "Container ID not provided. Use --cid")]
-fn refuses_plainly(#[case] line: &str, #[case] text: &str) {
+fn refuses_plainly(#[case] line: &str, #[case] text: &'static str) {
     let expected = Refusal::Plain(format!("conmon: {text}\n").into_bytes());
     assert_eq!(check(line).unwrap_err(), expected);
 }
@@ -98,7 +98,7 @@ fn refuses_plainly(#[case] line: &str, #[case] text: &str) {
     "-c x -e -r /runtime --exec-process-spec s -l none --sdnotify-socket n",
     "--sdnotify-socket needs a bundle"
 )]
-fn refuses(#[case] line: &str, #[case] text: &str) {
+fn refuses(#[case] line: &str, #[case] text: &'static str) {
     assert_eq!(check(line).unwrap_err(), Refusal::Diagnosed(Failure::new(text)));
 }
 

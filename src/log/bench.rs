@@ -108,3 +108,23 @@ fn journald_against_a_reader_of_its_socket() {
         println!("journald, line {line}: {logged:.2} CPU s/GB");
     }
 }
+
+#[test]
+#[ignore = "a measurement, to be read by a person"]
+fn framing_alone() {
+    for line in [16, 40, 100, 300, 4096, usize::MAX] {
+        let (mut log, diag) = k8s_file_log(std::path::Path::new("/dev/null"));
+        let bytes = pattern(line);
+        let rounds: Vec<f64> = (0..60)
+            .map(|_| {
+                let start = cpu();
+                for _ in 0..64 {
+                    log.write(Stream::Stdout, &bytes, &diag);
+                }
+                (cpu() - start).as_secs_f64() * 1e9 / (64 * bytes.len()) as f64
+            })
+            .collect();
+        let best = rounds.iter().copied().fold(f64::MAX, f64::min);
+        println!("framing, line {line}: {best:.3} CPU s/GB at best");
+    }
+}

@@ -107,7 +107,7 @@ impl K8sFile {
         diag: &Diagnostics,
     ) -> Result<Self, Failure> {
         let file = open(&path, open_flags(), file_mode())
-            .map_err(|errno| Failure::with_errno("Failed to open log file", errno))?;
+            .map_err(|errno| Failure::with_errno("Failed to open log file", errno).on(&path))?;
         let status = fstat(&file).ok();
         if status.is_none() {
             let path = path.as_os_str().as_encoded_bytes();

@@ -1,6 +1,10 @@
 //! Cuts a chunk of output into lines. Keeps nothing from one chunk to the next.
 
-use crate::sys::newlines::{BLOCK_BYTES, newline_bits};
+use crate::sys::newlines::{BLOCK_BYTES, first_newline, newline_bits};
+
+/// After so many bytes without a newline it is taken to be a long line, and the next newline
+/// is searched for in another way.
+const LONG_BYTES: usize = 256;
 
 /// A piece of a chunk, by its place in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +46,12 @@ impl Iterator for Lines<'_> {
     #[inline]
     fn next(&mut self) -> Option<Line> {
         while self.bits == 0 {
-            let rest = self.chunk.get(self.next_block..).unwrap_or_default();
+            let mut rest = self.chunk.get(self.next_block..).unwrap_or_default();
+            if self.next_block >= self.start + LONG_BYTES {
+                let skipped = first_newline(rest).unwrap_or(rest.len());
+                self.next_block += skipped;
+                rest = rest.get(skipped..).unwrap_or_default();
+            }
             self.bits = match rest.first_chunk::<BLOCK_BYTES>() {
                 Some(block) => newline_bits(block),
                 None if !rest.is_empty() => {
@@ -93,13 +102,23 @@ mod tests {
 
     #[test]
     fn finds_every_line_wherever_it_lies_in_its_block() {
-        for length in 0..200 {
+        for length in (0..200).chain(400..410) {
             for at in 0..length {
                 let mut chunk = vec![b'x'; length];
                 chunk[at] = b'\n';
                 let expected: Vec<&[u8]> = chunk.split_inclusive(|byte| *byte == b'\n').collect();
                 assert_eq!(pieces(&chunk), expected, "newline {at} of {length}");
             }
+        }
+    }
+
+    #[test]
+    fn finds_short_lines_between_long_ones() {
+        for long in 250..400 {
+            let line = [vec![b'x'; long], b"\n\nab\n".to_vec()].concat();
+            let chunk = [line.repeat(3), vec![b'y'; long]].concat();
+            let expected: Vec<&[u8]> = chunk.split_inclusive(|byte| *byte == b'\n').collect();
+            assert_eq!(pieces(&chunk), expected, "{long} bytes");
         }
     }
 }

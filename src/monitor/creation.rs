@@ -19,11 +19,21 @@ pub(crate) struct CreationFailed {
     pub(crate) failure: Failure,
     /// For the caller, if it differs from the failure itself.
     pub(crate) message: Option<Vec<u8>>,
+    pub(crate) remains: Remains,
+}
+
+/// What to do about processes that a failed creation leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remains {
+    /// The runtime has failed by itself and cleaned up as it thought fit.
+    Leave,
+    /// There may be a container that nobody would monitor.
+    Kill,
 }
 
 impl From<Failure> for CreationFailed {
     fn from(failure: Failure) -> Self {
-        Self { failure, message: None }
+        Self { failure, message: None, remains: Remains::Kill }
     }
 }
 
@@ -35,6 +45,7 @@ impl Monitor<'_> {
         let Phase::Creating { mut creation, .. } = phase else { return Ok(()) };
         self.collect_runtime_words(&mut creation);
         let pid = self.container_pid(&creation)?;
+        self.diag.debug(format!("container PID: {pid}"));
         let now = sys::time::monotonic();
         let watched = match creation.early_exit(pid) {
             Some(ended) => Err(ended),
@@ -99,23 +110,22 @@ impl Monitor<'_> {
             self.on_console()?;
         }
         if self.config.terminal && self.terminal.outer.is_none() {
-            let text = b"Runtime did not set up terminal";
+            let text = "Runtime did not set up terminal";
             let words = creation.message();
             self.warn_of(&words);
             let message = match words.as_slice() {
-                [] => text.to_vec(),
-                words => concat(&[text, b": ", words]),
+                [] => text.into(),
+                words => concat(&[text.as_bytes(), b": ", words]),
             };
-            let failure = Failure::new(text.as_slice());
-            return Err(CreationFailed { failure, message: Some(message) });
+            let failure = Failure::new(text);
+            return Err(CreationFailed { message: Some(message), ..failure.into() });
         }
         pid_file::read(&self.config.container_pidfile).map_err(|failure| {
-            super::finish::kill_children();
             let words = creation.message();
             self.warn_of(&words);
             let message = if words.is_empty() { failure.sentence() } else { words };
             let text = concat(&[b"Failed to read pidfile: ", &failure.sentence()]);
-            CreationFailed { failure: Failure::new(text), message: Some(message) }
+            CreationFailed { message: Some(message), ..Failure::new(text).into() }
         })
     }
 
@@ -127,7 +137,7 @@ impl Monitor<'_> {
         let words = creation.message();
         self.warn_of(&words);
         let failure = Failure::new(format!("Failed to create container: exit status {code}"));
-        Err(CreationFailed { failure, message: Some(words) })
+        Err(CreationFailed { failure, message: Some(words), remains: Remains::Leave })
     }
 
     fn warn_of(&self, runtime_words: &[u8]) {

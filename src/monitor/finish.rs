@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::unistd::{ForkResult, Pid};
 
-use super::{Monitor, Phase};
+use super::{KILL_PATIENCE, Monitor, Phase, Remains};
 use crate::exit::{reap_until, run_exit_command, write_exit_files};
 use crate::signals::{Ended, reap_next};
 use crate::stream::Stream;
@@ -75,8 +75,11 @@ impl Monitor<'_> {
         if let Some(console) = &mut self.console {
             console.give_up(self.diag);
         }
-        let sentence = failed.failure.sentence();
-        let message = failed.message.as_deref().unwrap_or(&sentence);
+        if failed.remains == Remains::Kill {
+            self.kill_remains();
+        }
+        let report = failed.failure.report();
+        let message = failed.message.as_deref().unwrap_or(&report);
         if let Err(failure) = self.sync.report(-1, message) {
             self.diag.failure(&failure);
         }
@@ -220,16 +223,23 @@ impl Monitor<'_> {
             attach.on_deadline(now, self.diag);
         }
     }
-}
 
-/// Kills the processes that a runtime left behind without saying which is the container.
-///
-/// Whatever is left by then has been handed to this process, being the subreaper.
-pub(super) fn kill_children() {
-    let path = format!("/proc/self/task/{}/children", nix::unistd::gettid());
-    let Ok(children) = std::fs::read_to_string(path) else { return };
-    for pid in children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    /// Kills what a failed creation left: the runtime, then whatever it has started, which
+    /// by then has been handed to this process, being the subreaper.
+    fn kill_remains(&mut self) {
+        if let Phase::Creating { runtime, creation } = &self.phase
+            && creation.runtime_ended().is_none()
+        {
+            let runtime = *runtime;
+            // Not reaped yet, so the number is still its own.
+            let _ = kill(runtime, Signal::SIGKILL);
+            reap_until(&self.signals, Some(KILL_PATIENCE), |pid, _| pid == runtime);
+        }
+        let path = format!("/proc/self/task/{}/children", nix::unistd::gettid());
+        let Ok(children) = std::fs::read_to_string(path) else { return };
+        for pid in children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 }
 

@@ -35,7 +35,7 @@ use crate::sync_pipe::SyncPipe;
 use crate::sys;
 use crate::sys::poll::PollSet;
 
-pub(crate) use creation::CreationFailed;
+pub(crate) use creation::{CreationFailed, Remains};
 
 use container::ContainerProcess;
 use held::Creation;

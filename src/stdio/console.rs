@@ -36,7 +36,8 @@ impl ConsoleSocket {
     ///
     /// The name is claimed by bind(2) itself, so that no other monitor can come between.
     pub(crate) fn create(directory: &Path) -> Result<Self, Failure> {
-        let failed = |text: &'static str| move |errno| Failure::with_errno(text, errno);
+        let failed =
+            |text: &'static str| move |errno| Failure::with_errno(text, errno).on(directory);
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let listener = socket(AddressFamily::Unix, SockType::Stream, flags, None)
             .map_err(failed("Failed to create socket"))?;

@@ -48,9 +48,30 @@ mod portable {
     }
 }
 
+/// The place of the first newline in `bytes`, found as fast as the C library can.
+///
+/// Worth its call only where the newline is expected to be far away.
+pub(crate) fn first_newline(bytes: &[u8]) -> Option<usize> {
+    let start = bytes.as_ptr();
+    // SAFETY: memchr reads at most `bytes.len()` bytes from the slice's start.
+    let found = unsafe { libc::memchr(start.cast(), libc::c_int::from(b'\n'), bytes.len()) };
+    (!found.is_null()).then(|| found.addr() - start.addr())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_of_several_newlines_is_found() {
+        assert_eq!(first_newline(b""), None);
+        assert_eq!(first_newline(&[b'x'; 300]), None);
+        let mut bytes = [b'x'; 300];
+        for at in (0..300).rev() {
+            bytes[at] = b'\n';
+            assert_eq!(first_newline(&bytes), Some(at));
+        }
+    }
 
     fn naive(block: &[u8; BLOCK_BYTES]) -> u64 {
         block.iter().rev().fold(0, |bits, byte| bits << 1 | u64::from(*byte == b'\n'))

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use nix::unistd::ForkResult;
+use nix::unistd::{ForkResult, Pid};
 
 /// fork(2).
 ///
@@ -24,6 +24,16 @@ pub(crate) fn leave(code: i32) -> ! {
 pub(crate) fn exec(path: &CString, argv: &[CString]) -> nix::errno::Errno {
     let Err(errno) = nix::unistd::execv(path, argv);
     errno
+}
+
+/// Reaps one child that has ended, if there is one: its pid and its wait(2) status.
+///
+/// Not nix's waitpid, which has no word for a real-time signal and loses such a child.
+pub(crate) fn reap_any() -> Option<(Pid, i32)> {
+    let mut status = 0;
+    // SAFETY: the pointer is valid for the whole call, which keeps nothing of it.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+    (pid > 0).then(|| (Pid::from_raw(pid), status))
 }
 
 extern "C" fn leave_with_1(_signal: libc::c_int) {

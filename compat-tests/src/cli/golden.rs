@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use conmon_compat::host::Host;
 use conmon_compat::observation::Observation;
-use conmon_compat::subject::Subject;
+use conmon_compat::stage;
+use conmon_compat::subject::{Subject, is_ours};
 use conmon_compat::suite::{self, Outcome, Source, Suite, TaskResult};
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +85,7 @@ impl RecordArgs {
                 });
             }
         });
+        stage::tidy(&program);
         let failures = failures.into_inner().unwrap_or_default();
         if !failures.is_empty() {
             bail!("not recorded:\n{}", failures.join("\n"));
@@ -104,6 +106,8 @@ impl CheckArgs {
                 seen.insert(task.key(), read::<Observation>(&path)?);
             }
         }
+        let candidate = subject(self.candidate.as_ref(), "CONMON_CANDIDATE", &built_monitor()?)?;
+        let equals = is_ours(&about.version) || !candidate.is_ours();
         let suite = Suite {
             program: program()?,
             host: Host::look(),
@@ -112,9 +116,11 @@ impl CheckArgs {
                 label: format!("{} (recorded in {})", about.label, self.golden.display()),
                 seen,
             },
-            candidate: subject(self.candidate.as_ref(), "CONMON_CANDIDATE", &built_monitor()?)?,
-            known: self.known.load(&self.selection.place.directory()?, false)?,
-            judge_candidate: !self.known.is_none(),
+            candidate,
+            known: self.known.load(&self.selection.place.directory()?, equals)?,
+            judge_candidate: !self.known.are_equals(equals),
+            fault: None,
+            deadline: None,
         };
         compare(&suite, &tasks, &self.pace, &self.output, self.selection.is_complete())
     }

@@ -41,6 +41,8 @@ enum Command {
     Check(golden::CheckArgs),
     /// Say what this host lacks and which scenarios will be skipped for it
     Doctor(Selection),
+    /// Measure two or more monitors side by side; see `bench --help`
+    Bench,
 }
 
 /// Where the scenarios are.
@@ -56,7 +58,7 @@ struct Place {
 struct Selection {
     #[command(flatten)]
     place: Place,
-    /// Only scenarios whose name fits, as `attach/*`; may be repeated
+    /// Only this area, or scenarios whose name fits, as `attach/*late*`; may be repeated
     #[arg(long, short, value_name = "AREA/NAME")]
     filter: Vec<String>,
     /// Only this runtime; may be repeated
@@ -119,9 +121,10 @@ impl Selection {
     fn tasks(&self) -> Result<Vec<Task>> {
         let fits = |name: &str| {
             self.filter.is_empty()
-                || self.filter.iter().any(|f| {
-                    glob(f, name, '/') || glob(&format!("{f}/*"), name, '/') || name.contains(f)
-                })
+                || self
+                    .filter
+                    .iter()
+                    .any(|f| glob(f, name, '/') || glob(&format!("{f}/*"), name, '/'))
         };
         let scenarios: Vec<Scenario> =
             self.place.load()?.into_iter().filter(|s| fits(&s.name)).collect();
@@ -180,6 +183,8 @@ impl Cli {
             Command::Record(args) => args.run(),
             Command::Check(args) => args.run(),
             Command::Doctor(selection) => doctor(&selection),
+            // `main` has taken it already.
+            Command::Bench => bail!("bench is the first word or none"),
         }
     }
 }

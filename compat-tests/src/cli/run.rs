@@ -8,8 +8,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use conmon_compat::host::Host;
 use conmon_compat::report::{html, machine, text};
+use conmon_compat::stage::Fault;
 use conmon_compat::suite::{Outcome, Source, Suite, Task};
-use conmon_compat::{cgroup, verdict};
+use conmon_compat::{cgroup, stage, verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Pace, Selection, built_monitor, program, subject};
@@ -30,6 +31,17 @@ pub struct RunArgs {
     pub(super) output: Output,
     #[command(flatten)]
     pub(super) known: Known,
+    /// Put a fault of this library into the candidate, to see that it is noticed
+    #[arg(long, value_name = "LIBRARY:FAULT", value_parser = fault)]
+    fault: Option<Fault>,
+    /// Seconds for each run, instead of the scenarios' own deadlines
+    #[arg(long, value_name = "SECONDS")]
+    deadline: Option<f64>,
+}
+
+fn fault(text: &str) -> Result<Fault, String> {
+    let (library, name) = text.split_once(':').ok_or("write LIBRARY:FAULT")?;
+    Ok(Fault { library: library.into(), name: name.into() })
 }
 
 /// What to write, and where.
@@ -66,7 +78,7 @@ pub struct Known {
 impl Known {
     /// The entries, unless the two are to be compared as equals.
     pub fn load(&self, scenarios: &Path, equals: bool) -> Result<Vec<verdict::Divergence>> {
-        if equals || self.is_none() {
+        if self.are_equals(equals) {
             return Ok(Vec::new());
         }
         let beside = scenarios.with_file_name("divergences.toml");
@@ -77,8 +89,12 @@ impl Known {
         verdict::load(&path)
     }
 
-    pub fn is_none(&self) -> bool {
-        self.divergences.as_deref() == Some(Path::new("none"))
+    /// Whether the two are to be compared as equals: by their nature, or because it is asked.
+    pub fn are_equals(&self, by_nature: bool) -> bool {
+        match self.divergences.as_deref() {
+            None => by_nature,
+            Some(path) => path == Path::new("none"),
+        }
     }
 }
 
@@ -88,14 +104,16 @@ impl RunArgs {
         let reference =
             subject(self.reference.as_ref(), "CONMON_REFERENCE", Path::new("/usr/bin/conmon"))?;
         let candidate = subject(self.candidate.as_ref(), "CONMON_CANDIDATE", &built_monitor()?)?;
-        let same = reference.is_same(&candidate);
+        let equals = reference.is_same(&candidate) || reference.is_ours() || !candidate.is_ours();
         let suite = Suite {
             program: program()?,
             host: Host::look(),
             reference: Source::Run(reference),
             candidate,
-            known: self.known.load(&self.selection.place.directory()?, same)?,
-            judge_candidate: !same && !self.known.is_none(),
+            known: self.known.load(&self.selection.place.directory()?, equals)?,
+            judge_candidate: !self.known.are_equals(equals),
+            fault: self.fault,
+            deadline: self.deadline,
         };
         compare(&suite, &tasks, &self.pace, &self.output, self.selection.is_complete())
     }
@@ -123,6 +141,7 @@ pub fn compare(
         }
     });
     bar.finish_and_clear();
+    stage::tidy(&suite.program);
     outcomes.sort_by_key(|outcome| outcome.task.key());
     let stale = suite.stale(&outcomes, complete);
     if output.tap {

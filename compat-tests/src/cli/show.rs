@@ -48,7 +48,9 @@ fn by_hand(scenario: &Scenario, kind: RuntimeKind, step: &Step) -> Result<Vec<St
         Step::Attach { client, .. } => {
             vec![format!("socat -t9 - UNIX-CONNECT:attach,type=5 &   # client {client}")]
         }
-        Step::Send { client, bytes } => vec![format!("printf '{}' # as {client}", shown(bytes))],
+        Step::Send { client, bytes, .. } => {
+            vec![format!("printf '{}' # as {client}", shown(bytes))]
+        }
         Step::Fifo { fifo, bytes, .. } => {
             let name = if *fifo == Fifo::Ctl { "ctl" } else { "winsz" };
             vec![format!("printf '{}' > {name}", shown(bytes))]

@@ -81,7 +81,7 @@ impl Driver<'_> {
                 self.monitors.get(monitor).is_some_and(|m| m.stderr.has(bytes))
             }
             Fact::MonitorGone(monitor) => self.is_gone(monitor),
-            Fact::MonitorIdle(monitor) => self.look(monitor)?.is_some(),
+            Fact::MonitorIdle(monitor) => self.is_idle(monitor)?,
             Fact::MonitorStopped(monitor) => {
                 let pid = self.monitors.get(monitor).and_then(|m| m.pid);
                 pid.and_then(process::state) == Some('T')
@@ -141,17 +141,26 @@ impl Driver<'_> {
         }
     }
 
+    /// Whether two looks in a row find a monitor the same, and asleep.
+    fn is_idle(&mut self, name: &str) -> Result<bool> {
+        let Some(before) = self.look_once(name) else { return Ok(false) };
+        self.pump()?;
+        Ok(self.look_once(name).is_some_and(|again| process::is_settled(&before, &again)))
+    }
+
+    fn look_once(&self, name: &str) -> Option<ProcessSeen> {
+        let running = self.monitors.get(name)?;
+        let pid = running.pid.filter(|pid| !self.ended.contains_key(pid))?;
+        let expected = Expected { env: &running.call.env, inherited: &running.inherited };
+        process::look(pid, &expected)
+    }
+
     /// Looks at a monitor once it has come to rest.
     pub(super) fn look(&mut self, name: &str) -> Result<Option<ProcessSeen>> {
         let until = Instant::now() + REST;
         let mut before: Option<ProcessSeen> = None;
         loop {
-            let Some(running) = self.monitors.get(name) else { return Ok(None) };
-            let Some(pid) = running.pid.filter(|pid| !self.ended.contains_key(pid)) else {
-                return Ok(None);
-            };
-            let expected = Expected { env: &running.call.env, inherited: &running.inherited };
-            let seen = process::look(pid, &expected);
+            let seen = self.look_once(name);
             match (before.take(), seen) {
                 (_, None) => return Ok(None),
                 (Some(before), Some(seen))

@@ -46,12 +46,8 @@ impl Driver<'_> {
         seen.events = self.watch.events();
         seen.order = self.watch.exit_order();
         let name_of = |pid: i32| format!("[PID:{}]", pids.get(&pid).map_or("?", String::as_str));
-        seen.journal = self
-            .journal
-            .received
-            .iter()
-            .map(|m| JournalEntry { from: name_of(m.pid), fields: journal_fields(&m.bytes) })
-            .collect();
+        seen.journal =
+            self.journal.received.iter().map(|m| journal_entry(name_of(m.pid), &m.bytes)).collect();
         seen.syslog =
             self.syslog.received.iter().map(|m| without_syslog_time(&escape(&m.bytes))).collect();
         seen.notify = self
@@ -126,4 +122,16 @@ impl Driver<'_> {
         }
         all
     }
+}
+
+fn journal_entry(from: String, datagram: &[u8]) -> JournalEntry {
+    const CODE_LINE: &str = "CODE_LINE=";
+    let mut entry = JournalEntry { from, fields: journal_fields(datagram), ..Default::default() };
+    for field in &mut entry.fields {
+        if let Some(line) = field.strip_prefix(CODE_LINE) {
+            entry.code_line = line.to_string();
+            *field = format!("{CODE_LINE}[code_line]");
+        }
+    }
+    entry
 }

@@ -232,6 +232,7 @@ fn child_setup(monitor: &Monitor) -> ChildSetup {
             monitor.umask.as_deref().and_then(|u| u32::from_str_radix(u, 8).ok()).unwrap_or(0o022),
         ),
         new_group: true,
+        default_signals: true,
         ignore: signals(&monitor.ignore_signals),
         block: signals(&monitor.block_signals),
         oom_score_adj: monitor.oom_score_adj,

@@ -20,7 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
-use crate::observation::Observation;
+use crate::observation::{DEADLINE, Observation};
 use crate::observe::clients::Client;
 use crate::observe::datagrams::Inbox;
 use crate::observe::process;
@@ -46,7 +46,7 @@ pub fn play(request: &Request, scenario: &Scenario, world: &World) -> Result<Obs
     let mut driver = Driver::new(request, scenario, world)?;
     for (index, line) in scenario.steps.iter().enumerate() {
         if !driver.step(line)? {
-            driver.seen.unmet.push(format!("deadline at step {}: {}", index + 1, line.text));
+            driver.seen.unmet.push(format!("{DEADLINE}{}: {}", index + 1, line.text));
             driver.describe_hang();
             break;
         }

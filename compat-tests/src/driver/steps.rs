@@ -8,7 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
@@ -85,7 +85,7 @@ impl Driver<'_> {
             }
             Step::Exec(name) => return self.exec(name),
             Step::Attach { client, monitor } => self.attach(client, monitor)?,
-            Step::Send { client, bytes } => return self.send(client, bytes),
+            Step::Send { client, bytes, up_to } => return self.send(client, bytes, *up_to),
             Step::HalfClose(client) => {
                 return Ok(self.client(client)?.half_close().map_err(Problem::from));
             }
@@ -273,12 +273,16 @@ impl Driver<'_> {
     }
 
     /// Sends one packet, waiting as long as the monitor takes none.
-    fn send(&mut self, client: &str, bytes: &[u8]) -> Done {
+    fn send(&mut self, client: &str, bytes: &[u8], up_to: Option<Duration>) -> Done {
+        let bound = up_to.map(|bound| Instant::now() + bound);
         loop {
             match self.client(client)?.send(bytes) {
                 Ok(()) => return Ok(Ok(())),
                 Err(Errno::EAGAIN) if Instant::now() >= self.deadline => {
                     return Ok(Err(Problem::Deadline));
+                }
+                Err(Errno::EAGAIN) if bound.is_some_and(|bound| Instant::now() >= bound) => {
+                    return Ok(Err(Problem::NotMet));
                 }
                 Err(Errno::EAGAIN) => self.pump()?,
                 Err(errno) => {

@@ -106,10 +106,13 @@ pub fn orphans_with(marker: &str) -> Vec<i32> {
 /// All there is to say about a process that hangs.
 pub fn dump(name: &str, pid: i32) -> Vec<String> {
     let proc = PathBuf::from(format!("/proc/{pid}"));
+    const TELLING: &[&str] = &["State", "PPid", "Threads", "Sig", "Shd"];
     let mut lines = vec![format!("{name} (pid {pid}) still runs")];
     for file in ["status", "wchan", "stack", "syscall"] {
         let text = fs::read_to_string(proc.join(file)).unwrap_or_default();
-        lines.extend(text.lines().map(|line| format!("  {file}: {line}")));
+        let telling =
+            |line: &&str| file != "status" || TELLING.iter().any(|word| line.starts_with(word));
+        lines.extend(text.lines().filter(telling).map(|line| format!("  {file}: {line}")));
     }
     for fd in descriptors(&proc) {
         lines.push(format!("  fd {}: {} {}", fd.number, fd.target, fd.access));

@@ -33,7 +33,7 @@ pub fn line(outcome: &Outcome) -> String {
 /// What is wrong with an outcome, in full; with `all`, what is known to differ too.
 pub fn details(outcome: &Outcome, known: &[Divergence], all: bool) -> String {
     let mut out = String::new();
-    let TaskResult::Judged { verdict, candidate, .. } = &outcome.result else { return out };
+    let TaskResult::Judged { verdict, .. } = &outcome.result else { return out };
     if verdict.is_good() && !all {
         return out;
     }
@@ -51,9 +51,6 @@ pub fn details(outcome: &Outcome, known: &[Divergence], all: bool) -> String {
             out.push_str(&format!("  {} {} ({})\n", style("known:").cyan(), entry.why, entry.doc));
             out.push_str(&shown(difference));
         }
-    }
-    for line in &candidate.hang {
-        out.push_str(&format!("  {line}\n"));
     }
     out
 }

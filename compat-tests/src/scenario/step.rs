@@ -30,6 +30,7 @@ pub enum Step {
     Send {
         client: ClientName,
         bytes: Vec<u8>,
+        up_to: Option<Duration>,
     },
     HalfClose(ClientName),
     Pause(ClientName),
@@ -203,6 +204,19 @@ impl Words {
         self.words.pop_front().ok_or_else(|| format!("{what} is missing"))
     }
 
+    /// Bytes, or `COUNT x BYTES` for many.
+    fn many_bytes(&mut self, what: &str) -> Result<Vec<u8>, String> {
+        let first = self.bytes(what)?;
+        let count = std::str::from_utf8(&first).ok().and_then(|text| text.parse::<usize>().ok());
+        match (count, self.words.front().map(Vec::as_slice)) {
+            (Some(count), Some(b"x")) if self.words.len() > 1 => {
+                self.words.pop_front();
+                Ok(self.bytes("what to repeat")?.repeat(count))
+            }
+            _ => Ok(first),
+        }
+    }
+
     fn text(&mut self, what: &str) -> Result<String, String> {
         String::from_utf8(self.bytes(what)?).map_err(|_| format!("{what} is not text"))
     }
@@ -268,14 +282,18 @@ impl Step {
                 let client = words.text("the client's name")?;
                 Self::Attach { client, monitor: words.monitor()? }
             }
-            "send" => Self::send(&mut words)?,
+            "send" => {
+                let up_to = take_bound(&mut words)?;
+                let client = words.text("client")?;
+                Self::Send { client, bytes: words.many_bytes("what to send")?, up_to }
+            }
             "half-close" => Self::HalfClose(words.text("client")?),
             "pause" => Self::Pause(words.text("client")?),
             "resume" => Self::Resume(words.text("client")?),
             "hang-up" => Self::HangUp(words.text("client")?),
             "ctl" | "winsz" => {
                 let fifo = if verb == "ctl" { Fifo::Ctl } else { Fifo::Winsz };
-                let bytes = words.bytes("what to write")?;
+                let bytes = words.many_bytes("what to write")?;
                 Self::Fifo { fifo, monitor: words.monitor()?, bytes }
             }
             "signal" => {
@@ -287,7 +305,7 @@ impl Step {
                 Self::Wait { fact: Fact::parse(&mut words)?, up_to }
             }
             "notify" => {
-                let bytes = words.bytes("the datagram")?;
+                let bytes = words.many_bytes("the datagram")?;
                 Self::Notify { monitor: words.monitor()?, bytes }
             }
             "host-notify" => Self::HostNotify(match words.text("on or off")?.as_str() {
@@ -304,22 +322,6 @@ impl Step {
         };
         words.end()?;
         Ok(step)
-    }
-
-    /// `send CLIENT "bytes"`, or `send CLIENT COUNT x BYTES` for many.
-    fn send(words: &mut Words) -> Result<Self, String> {
-        let client = words.text("client")?;
-        let first = words.bytes("what to send")?;
-        if words.words.is_empty() {
-            return Ok(Self::Send { client, bytes: first });
-        }
-        let count: usize = String::from_utf8_lossy(&first)
-            .parse()
-            .map_err(|_| "write `send CLIENT BYTES` or `send CLIENT COUNT x BYTES`")?;
-        if words.text("`x`")? != "x" {
-            return Err("write `send CLIENT COUNT x BYTES`".into());
-        }
-        Ok(Self::Send { client, bytes: words.bytes("the bytes")?.repeat(count) })
     }
 }
 
@@ -417,11 +419,11 @@ impl FileStep {
         Ok(Some(match verb {
             "write" => {
                 let path = words.text("path")?;
-                Self::Write { path, bytes: words.bytes("text")? }
+                Self::Write { path, bytes: words.many_bytes("text")? }
             }
             "append" => {
                 let path = words.text("path")?;
-                Self::Append { path, bytes: words.bytes("text")? }
+                Self::Append { path, bytes: words.many_bytes("text")? }
             }
             "rename" => {
                 let from = words.text("the old path")?;
@@ -454,7 +456,7 @@ mod tests {
     fn reads_quoted_bytes_and_defaults() {
         assert_eq!(
             Step::parse(r#"send a "hello\n\x00""#),
-            Ok(Step::Send { client: "a".into(), bytes: b"hello\n\0".to_vec() })
+            Ok(Step::Send { client: "a".into(), bytes: b"hello\n\0".to_vec(), up_to: None })
         );
         assert_eq!(
             Step::parse("attach a"),
@@ -465,8 +467,12 @@ mod tests {
             Ok(Step::Fifo { fifo: Fifo::Ctl, monitor: "one".into(), bytes: b"1 2 3\n".to_vec() })
         );
         assert_eq!(
+            Step::parse("ctl 2 x ab one"),
+            Ok(Step::Fifo { fifo: Fifo::Ctl, monitor: "one".into(), bytes: b"abab".to_vec() })
+        );
+        assert_eq!(
             Step::parse("send a 3 x ab"),
-            Ok(Step::Send { client: "a".into(), bytes: b"ababab".to_vec() })
+            Ok(Step::Send { client: "a".into(), bytes: b"ababab".to_vec(), up_to: None })
         );
     }
 

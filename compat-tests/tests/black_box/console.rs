@@ -46,7 +46,7 @@ fn keeps_an_early_window_size(#[values(Reference, Candidate)] subject: Subject) 
     let go = world.text("go");
     world.script(
         &["wait-file", &world.text("sized"), "winsize"],
-        &[&["wait-file", &go], &["console"], &["container"], &["pid-file"]],
+        &[&["wait-file", &go], &["console"], &["container"], &["pid-file"], &["await-console"]],
     );
     let mut monitor = world.create().with(&["-t", "--sync"]).sync_pipe().start();
     world.write_fifo("ctl", b"1 33 101\n");
@@ -135,10 +135,24 @@ fn a_descriptor_that_is_no_terminal_is_used_as_it_is(
     #[values(Reference, Candidate)] subject: Subject,
 ) {
     let world = World::new(subject);
-    world.script(&["exit", "4"], &[&["console", "null-fd"], &["container"], &["pid-file"]]);
+    let steps: &[&[&str]] =
+        &[&["console", "null-fd"], &["container"], &["pid-file"], &["await-console"]];
+    world.script(&["exit", "4"], steps);
     let mut monitor = world.create().with(&["-t", "--sync"]).sync_pipe().start();
     assert!(monitor.container() > 1);
     assert_eq!(monitor.code(), 4);
+}
+
+/// The original sometimes sees the runtime's end first, and then forgets the console.
+#[test]
+fn the_terminal_of_a_runtime_that_has_ended_is_taken() {
+    for _ in 0..20 {
+        let world = World::new(Candidate);
+        world.script(&["exit", "4"], &[&["console"], &["container"], &["pid-file"]]);
+        let mut monitor = world.create().with(&["-t", "--sync"]).sync_pipe().start();
+        assert!(monitor.container() > 1);
+        assert_eq!(monitor.code(), 4);
+    }
 }
 
 /// A silent connection while the runtime lives must not stop anything else.

@@ -41,6 +41,7 @@ fn does_nothing_before_the_start_byte(#[values(Reference, Candidate)] subject: S
     let mut monitor = world.create().sync_pipe().start_pipe().start();
     let forked = within(A_WHILE, || (world.processes().len() > 1).then_some(()));
     assert_eq!(forked, None);
+    assert!(world.path("log").exists(), "the log is opened first");
     assert!(!world.path("conmon.pid").exists());
     assert!(!world.path("pidfile").exists());
     monitor.start_pipe().send(b"x");
@@ -56,6 +57,19 @@ fn a_closed_start_pipe_starts_it_too(#[values(Reference, Candidate)] subject: Su
     monitor.close_start();
     assert_eq!(monitor.ended().code(), Some(0));
     assert_eq!(monitor.exit_file(), "0");
+}
+
+#[rstest]
+fn a_start_pipe_that_cannot_be_read_is_refused(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    world.container(&["exit", "0"]);
+    let mut monitor = world.create();
+    let write_only = fs::File::options().write(true).open("/dev/null").unwrap();
+    let number = monitor.inherit(write_only.into());
+    let launched = monitor.env("_OCI_STARTPIPE", number.to_string()).start().launched();
+    assert_eq!((launched.status, launched.stdout.as_str()), (Some(1), ""));
+    assert_eq!(launched.stderr, "[conmon:e]: start-pipe read failed Bad file descriptor\n");
+    assert!(!world.path("pidfile").exists());
 }
 
 /// Rules 1 and 7 of callers.
@@ -173,4 +187,54 @@ fn an_unwritable_pid_file_ends_the_launch(#[case] subject: Subject, #[case] runs
         await_fact("the daemon's end", || world.processes().is_empty().then_some(()));
         assert!(!world.path("exits").join(CID).exists());
     }
+}
+
+/// Step 3, where the kernel lets us: the monitor is the last to be killed.
+#[rstest]
+fn lowers_its_own_oom_score(#[values(Reference, Candidate)] subject: Subject) {
+    const CAP_SYS_RESOURCE: u64 = 1 << 24;
+    let own = i32::try_from(std::process::id()).unwrap();
+    let may = u64::from_str_radix(&status(own, "CapEff"), 16).unwrap() & CAP_SYS_RESOURCE != 0;
+    let world = World::new(subject);
+    world.container(&["sleep-forever"]);
+    let monitor = world.create().oom_score_adj(300).sync_pipe().start();
+    monitor.container();
+    let score = fs::read_to_string(format!("/proc/{}/oom_score_adj", monitor.pid())).unwrap();
+    assert_eq!(score, if may { "-1000\n" } else { "300\n" });
+}
+
+/// Step 20: until the runtime has them, the monitor keeps the caller's descriptors.
+#[rstest]
+fn lets_go_of_passed_through_descriptors(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    world.container(&["sleep-forever"]);
+    let monitor = world.create().without("-l").with(&["-l", "passthrough"]).sync_pipe().start();
+    monitor.container();
+    let held = crate::facts::descriptors(monitor.pid());
+    let standard: Vec<&str> = held.iter().take(3).map(|(_, target)| target.as_str()).collect();
+    assert_eq!(standard, ["/dev/null"; 3]);
+    for name in ["attach", "ctl", "winsz"] {
+        assert!(!world.path("bundle").join(name).exists(), "{name}");
+    }
+}
+
+/// Step 43. versions.md B: 2.1.6 leaves the link behind.
+#[rstest]
+#[case::reference(Reference, true)]
+#[case::candidate(Candidate, false)]
+fn the_link_to_the_attach_socket_stays(#[case] subject: Subject, #[case] expected: bool) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    let go = world.text("go");
+    world.container(&["wait-file", &go, "exit", "0"]);
+    let monitor = world.create().without_flag("--full-attach").with(&["--sync"]);
+    let sockets = world.text("sockets");
+    let mut monitor = monitor.with(&["--socket-dir-path", &sockets]).sync_pipe().start();
+    monitor.container();
+    let link = world.path("sockets").join(CID);
+    assert_eq!(fs::read_link(&link).unwrap(), world.path("bundle"));
+    assert!(link.join("attach").exists());
+    fs::write(go, "").unwrap();
+    assert_eq!(monitor.code(), 0);
+    assert_eq!(link.symlink_metadata().is_ok(), expected);
+    assert!(!world.path("bundle/attach").exists());
 }

@@ -27,6 +27,28 @@ fn reports_pid_and_status(#[values(Reference, Candidate)] subject: Subject) {
     assert_eq!(world.log(), ["stdout F from exec"]);
 }
 
+/// Step 33: with a terminal the runtime is waited for in the loop, where the end of a quick
+/// session is seen first.
+#[rstest]
+fn reports_a_session_that_ends_before_its_runtime(
+    #[values(Reference, Candidate)] subject: Subject,
+    #[values("", "-t")] terminal: &str,
+) {
+    let world = World::new(subject);
+    let mut steps: Vec<&[&str]> = vec![&["container"], &["await-container"], &["pid-file"]];
+    if !terminal.is_empty() {
+        steps.insert(0, &["console"]);
+        steps.push(&["await-console"]);
+    }
+    world.script(&["say", "quick", "exit", "9"], &steps);
+    let options: Vec<&str> = terminal.split_whitespace().collect();
+    let mut monitor = world.exec().with(&options).with(&["--sync"]).sync_pipe().start();
+    assert!(monitor.container() > 1);
+    assert_eq!(monitor.sync().text(), "{\"data\": 9}\n");
+    assert_eq!(monitor.code(), 9);
+    assert!(world.output("stdout").starts_with("quick"));
+}
+
 #[rstest]
 fn reports_the_status_alone_without_api_version(#[values(Reference, Candidate)] subject: Subject) {
     let world = World::new(subject);

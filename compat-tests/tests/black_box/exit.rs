@@ -1,6 +1,6 @@
 //! The end of the container: its status, the exit files, what is left and what is not.
 
-use crate::facts::{A_WHILE, await_fact};
+use crate::facts::{A_WHILE, await_fact, patience};
 use crate::peer::{Peer, Received};
 use crate::subject::Subject::{self, Candidate, Reference};
 use crate::world::{CID, World};
@@ -175,6 +175,7 @@ fn remembers_a_container_that_ends_before_its_runtime(
     let mut steps: Vec<&[&str]> = vec![&["container"], &["await-container"], &["pid-file"]];
     if !terminal.is_empty() {
         steps.insert(0, &["console"]);
+        steps.push(&["await-console"]);
     }
     world.script(&["say", "quick", "exit", "9"], &steps);
     let options: Vec<&str> = terminal.split_whitespace().collect();
@@ -198,7 +199,7 @@ fn a_container_that_is_not_a_child_is_given_up(#[case] subject: Subject, #[case]
     world.script(&[], &[&["pid-file", &foreign.id().to_string()]]);
     let mut monitor = world.create().with(&["--sync"]).sync_pipe().start();
     assert_eq!(monitor.container(), i32::try_from(foreign.id()).unwrap());
-    let ended = monitor.ended_within(A_WHILE).is_some();
+    let ended = monitor.ended_within(patience(expected)).is_some();
     fs::write(world.path("go"), "").unwrap();
     foreign.wait().unwrap();
     assert_eq!(ended, expected);

@@ -9,6 +9,11 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 /// How long something is watched that must not happen, or that the reference never does.
 pub const A_WHILE: Duration = Duration::from_millis(1500);
 
+/// How long to look for something: generously where it is due, a while where it must not come.
+pub fn patience(expected: bool) -> Duration {
+    if expected { DEADLINE } else { A_WHILE }
+}
+
 /// Waits until `look` finds something.
 #[track_caller]
 pub fn await_fact<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {

@@ -14,12 +14,16 @@
     reason = "all of this crate is test code"
 )]
 
+mod attach;
 mod console;
+mod control;
 mod create;
 mod exec;
 mod exit;
 mod exit_command;
 mod facts;
+mod log;
+mod notify;
 mod peer;
 mod reports;
 mod running;

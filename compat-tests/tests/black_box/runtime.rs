@@ -280,6 +280,18 @@ fn an_invalid_listen_pid_is_reported(
     assert!(report.starts_with(&start), "{report}");
 }
 
+/// F17: the errno of something else.
+#[rstest]
+#[case::reference(Reference, true)]
+#[case::candidate(Candidate, false)]
+fn an_invalid_listen_pid_is_called_a_success(#[case] subject: Subject, #[case] expected: bool) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    world.container(&["exit", "0"]);
+    let monitor = world.create().env("LISTEN_PID", "x").sync_pipe().start();
+    let report = monitor.sync().report().unwrap();
+    assert_eq!(report.contains("Success"), expected, "{report}");
+}
+
 #[rstest]
 fn is_not_stopped_by_signals_its_monitor_has_blocked(
     #[values(Reference, Candidate)] subject: Subject,

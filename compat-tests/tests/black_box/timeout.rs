@@ -99,7 +99,7 @@ fn keeps_what_was_written_before_it(#[case] subject: Subject, #[case] expected: 
     await_file(&world.path("done"));
     await_fact("the time to be up", || {
         let started = world.written("pidfile");
-        (started.elapsed().unwrap() > Duration::from_millis(1500)).then_some(())
+        (started.elapsed().unwrap() > Duration::from_millis(2500)).then_some(())
     });
     sys::kill(monitor.pid(), libc::SIGCONT).unwrap();
     assert_eq!(monitor.code(), 255);

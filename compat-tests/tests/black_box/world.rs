@@ -49,10 +49,6 @@ impl World {
         Some(Self::new(subject))
     }
 
-    pub fn subject(&self) -> Subject {
-        self.subject
-    }
-
     /// A path in the world's directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -71,11 +67,6 @@ impl World {
     /// Sets the payload's verbs and the runtime's steps; none means the usual ones.
     pub fn script(&self, verbs: &[&str], steps: &[&[&str]]) {
         self.write_script(&Self::table(verbs, steps));
-    }
-
-    /// The same for the exec sub-command alone.
-    pub fn exec_script(&self, verbs: &[&str], steps: &[&[&str]]) {
-        self.write_script(&format!("[exec]\n{}", Self::table(verbs, steps)));
     }
 
     pub fn write_script(&self, text: &str) {
@@ -173,7 +164,7 @@ impl World {
             arguments: Vec::new(),
             environment: Vec::new(),
             directory: self.path("."),
-            names_itself: false,
+            prelude: None,
             inheritance: Inheritance::default(),
             sync: None,
             start: None,
@@ -230,7 +221,7 @@ pub struct Monitor<'w> {
     arguments: Vec<OsString>,
     environment: Vec<(String, OsString)>,
     directory: PathBuf,
-    names_itself: bool,
+    prelude: Option<String>,
     inheritance: Inheritance,
     sync: Option<Peer>,
     start: Option<Peer>,
@@ -252,6 +243,14 @@ impl<'w> Monitor<'w> {
         self
     }
 
+    /// Takes an option without value away.
+    #[track_caller]
+    pub fn without_flag(mut self, flag: &str) -> Self {
+        let at = self.arguments.iter().position(|word| word == flag).expect(flag);
+        self.arguments.remove(at);
+        self
+    }
+
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((name.to_owned(), value.into()));
         self
@@ -264,7 +263,20 @@ impl<'w> Monitor<'w> {
 
     /// Sets `LISTEN_PID` to the pid of the launched process.
     pub fn listen_pid_of_itself(mut self) -> Self {
-        self.names_itself = true;
+        self.prelude = Some("export LISTEN_PID=$$".into());
+        self
+    }
+
+    /// Mounts a tmpfs of 256 KiB at `directory` for the monitor alone, half of it taken by a
+    /// file `ballast`.
+    pub fn on_small_disk(mut self, directory: &Path) -> Self {
+        let disk = directory.display();
+        let mount = format!("mount -t tmpfs -o size=256k small {disk}");
+        let fill = format!("head -c 131072 /dev/zero > {disk}/ballast");
+        self.prelude = Some(format!(
+            "[ -n \"$UNSHARED\" ] || UNSHARED=1 exec unshare -m sh -c \"$0\" \"$0\" \"$@\"; \
+             {mount} && {fill} || exit 125; unset UNSHARED"
+        ));
         self
     }
 
@@ -313,9 +325,10 @@ impl<'w> Monitor<'w> {
         let world = self.world;
         let output = |name: &str| Stdio::from(File::create(world.path(name)).unwrap());
         let mut command = Command::new(world.subject.path());
-        if self.names_itself {
+        if let Some(prelude) = &self.prelude {
+            let script = format!("{prelude}; exec \"$@\"");
             command = Command::new("/bin/sh");
-            command.args(["-c", "LISTEN_PID=$$ exec \"$@\"", "sh"]).arg(world.subject.path());
+            command.args(["-c", &script, &script]).arg(world.subject.path());
         }
         command
             .args(&self.arguments)

@@ -166,12 +166,21 @@ pub fn is_terminal(fd: c_int) -> bool {
 
 /// Rows and columns of the terminal on `fd`.
 pub fn window_size(fd: c_int) -> io::Result<(u16, u16)> {
+    window(fd).map(|size| (size.rows, size.columns))
+}
+
+/// Its width and height in pixels.
+pub fn window_pixels(fd: c_int) -> io::Result<(u16, u16)> {
+    window(fd).map(|size| (size.x_pixels, size.y_pixels))
+}
+
+fn window(fd: c_int) -> io::Result<WinSize> {
     let mut size = WinSize::default();
     // SAFETY: TIOCGWINSZ stores one such struct.
     if unsafe { ioctl(fd, TIOCGWINSZ, &raw mut size) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok((size.rows, size.columns))
+    Ok(size)
 }
 
 pub fn change_directory(path: &OsStr) -> io::Result<()> {

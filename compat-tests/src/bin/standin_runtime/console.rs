@@ -1,6 +1,7 @@
 //! The console socket: handing a terminal over, rightly or wrongly.
 
 use crate::script::Handover;
+use crate::sys;
 use nix::pty::{OpenptyResult, openpty};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::fs::File;
@@ -8,6 +9,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 /// What must stay open until the container runs, or until the runtime ends.
 #[derive(Default)]
@@ -41,6 +43,15 @@ pub fn hand_over(path: &Path, handover: Handover) -> io::Result<Console> {
 }
 
 impl Console {
+    /// Waits until the other side has read all that was sent, or has gone.
+    pub fn await_taken(&self) -> io::Result<()> {
+        let Some(connection) = &self.connection else { return Ok(()) };
+        while sys::unread(connection)? > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
     /// Closes everything that the container must not have.
     pub fn close_connection(&mut self) {
         self.connection = None;

@@ -35,7 +35,7 @@ The script is the file ARGV0.script.toml:
   [exec]              the same four keys, for exec; without this table exec does as create does
   [restore]           likewise
 
-Without steps: console (if a console socket was given), container, pid-file.
+Without steps: container, pid-file; with a console socket console before and await-console after.
 In every word {cid}, {bundle} and {pid-file} stand for what the call said. Steps:
   container           start the container process, in a session of its own, on the runtime's
                       standard descriptors or on the terminal made by `console`
@@ -49,6 +49,8 @@ In every word {cid}, {bundle} and {pid-file} stand for what the call said. Steps
   console null-fd     send a descriptor of /dev/null     console two-fds   send two terminals
   console no-fd       send text alone                    console close     connect and close
   console nothing     connect and stay silent
+  await-console       wait until the monitor has taken what was sent, as a real runtime, being
+                      slower, always finds it
   stdout TEXT         stderr TEXT                        as they are, without a newline
   stdout-bytes N      stderr-bytes N                     so many times `x`
   stderr-hex HEX      these bytes

@@ -53,6 +53,7 @@ pub enum Step {
     PidFileText(String),
     LatePidFile(PathBuf),
     Console(Handover),
+    AwaitConsole,
     Print { fd: i32, text: Vec<u8> },
     LeaveHolder(PathBuf),
     WaitFile(PathBuf),
@@ -133,8 +134,12 @@ pub fn load(call: &Call) -> Result<Script, Problem> {
 }
 
 fn default_steps(call: &Call) -> Vec<Step> {
-    let console = call.console_socket.as_ref().map(|_| Step::Console(Handover::Terminal));
-    console.into_iter().chain([Step::Container, Step::PidFile]).collect()
+    let steps = [Step::Container, Step::PidFile];
+    if call.console_socket.is_none() {
+        return steps.into();
+    }
+    let console = [Step::Console(Handover::Terminal)];
+    console.into_iter().chain(steps).chain([Step::AwaitConsole]).collect()
 }
 
 /// Puts what the call said in place of the names in braces.
@@ -164,6 +169,7 @@ fn step(words: Vec<String>) -> Result<Step, Problem> {
         ["late-pid-file", path] => Some(Step::LatePidFile(path.into())),
         ["console"] => Some(Step::Console(Handover::Terminal)),
         ["console", how] => handover(how).map(Step::Console),
+        ["await-console"] => Some(Step::AwaitConsole),
         ["stdout", text] => Some(print(1, text.as_bytes())),
         ["stderr", text] => Some(print(2, text.as_bytes())),
         ["stdout-bytes", count] => count.parse().ok().map(|count| print(1, &vec![b'x'; count])),

@@ -78,6 +78,7 @@ impl<'a> Run<'a> {
                     console::hand_over(path, *handover).map_err(io_problem("console"))?;
                 Ok(())
             }
+            Step::AwaitConsole => self.console.await_taken().map_err(io_problem("await-console")),
             Step::Print { fd: 1, text } => print(io::stdout(), text),
             Step::Print { text, .. } => print(io::stderr(), text),
             Step::LeaveHolder(path) => leave_holder(path),

@@ -3,6 +3,7 @@
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::{ForkResult, Pid, fork};
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// Forks; the stand-in has one thread, so the child may go on as it likes.
 pub fn fork_process() -> io::Result<ForkResult> {
@@ -31,6 +32,16 @@ pub fn close_above_standard() {
 pub fn take_terminal() {
     // SAFETY: TIOCSCTTY takes an int argument.
     unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) };
+}
+
+/// How much of what was sent through `socket` its peer has not read.
+pub fn unread(socket: &impl AsFd) -> io::Result<libc::c_int> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ, which is also SIOCOUTQ, stores one int.
+    match unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut count) } {
+        0 => Ok(count),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Waits for the end of `pid` and leaves it a zombie.

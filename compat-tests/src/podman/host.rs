@@ -1,0 +1,145 @@
+//! What this host has, checked once, and why a case cannot run on it.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use semver::Version;
+use serde::Deserialize;
+
+use super::case::Case;
+
+/// Something a case may need.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Fact {
+    /// systemd is the first process.
+    Systemd,
+    /// cgroup v2 with the memory controller.
+    Cgroup2,
+    /// journald listens and `journalctl` reads.
+    Journald,
+    /// An ordinary user called `user` with its own systemd.
+    Rootless,
+    /// criu, and a kernel that lets it work.
+    Checkpoint,
+    /// `curl`, for the API.
+    Curl,
+    /// nftables works.
+    PacketFilter,
+}
+
+/// The host as far as cases depend on it.
+#[derive(Clone, Debug)]
+pub struct Host {
+    facts: Vec<(Fact, Result<(), &'static str>)>,
+    pub podman: Version,
+}
+
+fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+fn file_has(path: &str, word: &str) -> bool {
+    std::fs::read_to_string(path)
+        .is_ok_and(|text| text.split_whitespace().any(|found| found == word))
+}
+
+fn given(holds: bool, lack: &'static str) -> Result<(), &'static str> {
+    if holds { Ok(()) } else { Err(lack) }
+}
+
+impl Host {
+    /// Looks around.
+    ///
+    /// # Errors
+    ///
+    /// Podman is missing, or does not say its version.
+    pub fn probe() -> Result<Self, String> {
+        let systemd = file_has("/proc/1/comm", "systemd");
+        let user = succeeds("id", &["user"]) && Path::new("/run/user/1000/bus").exists();
+        let facts = vec![
+            (Fact::Systemd, given(systemd, "systemd is not the first process")),
+            (
+                Fact::Cgroup2,
+                given(
+                    file_has("/sys/fs/cgroup/cgroup.controllers", "memory"),
+                    "no cgroup v2 with the memory controller",
+                ),
+            ),
+            (
+                Fact::Journald,
+                given(
+                    Path::new("/run/systemd/journal/socket").exists()
+                        && succeeds("journalctl", &["-n", "0"]),
+                    "journald is not running",
+                ),
+            ),
+            (
+                Fact::Rootless,
+                given(systemd && user, "no ordinary user \"user\" with a session of its own"),
+            ),
+            (
+                Fact::Checkpoint,
+                given(
+                    succeeds("criu", &["check"]),
+                    "criu is missing or the kernel does not allow it",
+                ),
+            ),
+            (
+                Fact::PacketFilter,
+                given(succeeds("nft", &["list", "ruleset"]), "nftables do not work"),
+            ),
+            (Fact::Curl, given(succeeds("curl", &["--version"]), "curl is missing")),
+        ];
+        Ok(Self { facts, podman: podman_version()? })
+    }
+
+    /// Why the case cannot run here, if so.
+    #[must_use]
+    pub fn lacks(&self, case: &Case) -> Option<String> {
+        if let Some(wanted) = &case.podman {
+            if !wanted.matches(&self.podman) {
+                return Some(format!("podman {} is not {wanted}", self.podman));
+            }
+        }
+        let needs = case.needs.iter().copied().chain(case.rootless.then_some(Fact::Rootless));
+        needs
+            .filter_map(|need| self.facts.iter().find(|(fact, _)| *fact == need))
+            .find_map(|(_, state)| state.err().map(str::to_owned))
+    }
+
+    #[must_use]
+    pub fn has(&self, wanted: Fact) -> bool {
+        self.facts.iter().any(|(fact, state)| *fact == wanted && state.is_ok())
+    }
+}
+
+fn podman_version() -> Result<Version, String> {
+    let output = Command::new("podman")
+        .arg("--version")
+        .output()
+        .map_err(|error| format!("podman: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = text.split_whitespace().nth(2).and_then(|word| Version::parse(word).ok());
+    version.ok_or_else(|| format!("podman --version says {text:?}"))
+}
+
+/// The version a monitor states, without build metadata.
+///
+/// # Errors
+///
+/// It does not run, or states none.
+pub fn monitor_version(path: &Path) -> Result<Version, String> {
+    let at = |reason: String| format!("{}: {reason}", path.display());
+    let output =
+        Command::new(path).arg("--version").output().map_err(|error| at(error.to_string()))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let word = text
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("conmon version "))
+        .unwrap_or_default();
+    Version::parse(word).map_err(|error| at(format!("--version says {text:?}: {error}")))
+}

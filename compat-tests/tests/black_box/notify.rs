@@ -1,0 +1,125 @@
+//! The notify proxy.
+
+use crate::facts::{DEADLINE, await_fact};
+use crate::subject::Subject::{self, Candidate, Reference};
+use crate::world::World;
+use rstest::rstest;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixDatagram;
+
+const LAST: &str = "READY=1";
+
+/// What reaches the host's socket of a container's datagrams, up to a last `READY=1`.
+///
+/// `absent` is the number of datagrams before the host's socket exists.
+fn relayed(world: &World, datagrams: &[&str], absent: usize) -> Vec<String> {
+    let (go, hex) = (world.text("go"), |text: &str| {
+        text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>()
+    });
+    let datagrams: Vec<String> = datagrams.iter().map(|text| hex(text)).collect();
+    let mut verbs = Vec::new();
+    for (number, datagram) in datagrams.iter().enumerate() {
+        if number == absent {
+            verbs.extend(["touch", "sent", "wait-file", &go]);
+        }
+        verbs.extend(["notify-raw", datagram]);
+    }
+    verbs.extend(["notify", LAST, "sleep-forever"]);
+    world.container(&verbs);
+    fs::create_dir(world.path("bundle/notify")).unwrap();
+    let host = world.text("host.sock");
+    let monitor = world
+        .create()
+        .with(&["--sdnotify-socket", &host])
+        .env("NOTIFY_SOCKET", world.path("bundle/notify/notify.sock"))
+        .sync_pipe()
+        .start();
+    monitor.container();
+    if absent > 0 {
+        await_fact("the first datagrams", || world.path("sent").exists().then_some(()));
+        crate::facts::await_settled(monitor.pid());
+    }
+    let socket = UnixDatagram::bind(&host).unwrap();
+    socket.set_read_timeout(Some(DEADLINE / 10)).unwrap();
+    fs::write(go, "").unwrap();
+    let mut all = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(count) = socket.recv(&mut buffer) {
+        let text = String::from_utf8(buffer[..count].to_vec()).unwrap();
+        let last = text == LAST;
+        all.push(text);
+        if last {
+            break;
+        }
+    }
+    all
+}
+
+#[rstest]
+#[case::watchdog(&["WATCHDOG=1"], &["WATCHDOG=1", LAST])]
+#[case::foreign(&["MAINPID=1", "FDSTORE=1"], &[LAST])]
+fn passes_on(
+    #[values(Reference, Candidate)] subject: Subject,
+    #[case] datagrams: &[&str],
+    #[case] expected: &[&str],
+) {
+    assert_eq!(relayed(&World::new(subject), datagrams, 0), expected);
+}
+
+/// versions.md D: 2.1.6 looks for two words anywhere in the text.
+#[rstest]
+#[case::status(&["STATUS=half done\nMAINPID=4"], &["STATUS=half done", LAST])]
+#[case::several(
+    &["MAINPID=1\nRELOADING=1\nMONOTONIC_USEC=12\r\nX=1\nERRNO=2"],
+    &["RELOADING=1\nMONOTONIC_USEC=12\nERRNO=2", LAST]
+)]
+#[case::only_whole_lines(&["XREADY=1", "READY=12", " READY=1", "STOPPING=0"], &[LAST])]
+#[case::up_to_a_nul(&["STATUS=a\0STATUS=b"], &["STATUS=a", LAST])]
+#[case::bus_error(&["BUSERROR=x\n\nWATCHDOG=trigger\n"], &["BUSERROR=x\nWATCHDOG=trigger", LAST])]
+fn lines_that_pass(#[case] datagrams: &[&str], #[case] expected: &[&str]) {
+    assert_eq!(relayed(&World::new(Candidate), datagrams, 0), expected);
+}
+
+/// E1: the original closes its socket at an empty datagram.
+#[rstest]
+#[case::reference(Reference, &[])]
+#[case::candidate(Candidate, &[LAST])]
+fn after_an_empty_datagram(#[case] subject: Subject, #[case] expected: &[&str]) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    assert_eq!(relayed(&world, &["", "MAINPID=1"], 0), expected);
+}
+
+/// E2: the original gives up after one failure to send.
+#[rstest]
+#[case::reference(Reference, &[])]
+#[case::candidate(Candidate, &["WATCHDOG=1", LAST])]
+fn after_a_time_without_host_socket(#[case] subject: Subject, #[case] expected: &[&str]) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    assert_eq!(relayed(&world, &["READY=1", "WATCHDOG=1"], 1), expected);
+}
+
+#[rstest]
+fn the_proxys_socket_is_for_everybody(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    world.container(&["sleep-forever"]);
+    fs::create_dir(world.path("bundle/notify")).unwrap();
+    fs::write(world.path("bundle/notify/notify.sock"), "leftover").unwrap();
+    let monitor = world.create().with(&["--sdnotify-socket", "/none"]).sync_pipe().start();
+    monitor.container();
+    let socket = fs::metadata(world.path("bundle/notify/notify.sock")).unwrap();
+    assert!(socket.file_type().is_socket());
+    assert_eq!(socket.mode() & 0o7777, 0o777);
+}
+
+#[rstest]
+fn a_missing_directory_is_told(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    world.container(&["exit", "0"]);
+    let monitor = world.create().with(&["--sdnotify-socket", "/none", "--sync"]).sync_pipe();
+    let launched = monitor.start().launched();
+    assert_eq!(launched.status, Some(1));
+    let text = "No such file or directory";
+    assert!(launched.stderr.contains(text), "{}", launched.stderr);
+    assert!(!world.path("pidfile").exists());
+}
