@@ -38,7 +38,7 @@ build: ## Build for development
 release: ## Build for use
 	$(CARGO) build --release -p conmon $(CARGOFLAGS)
 
-# At a fixed address, so that no page has to be changed by relocation: half the private memory (docs/performance.md).
+# At a fixed address, so that no page has to be changed by relocation: a quarter less private memory (docs/performance.md).
 # STATIC_FLAGS= gives a position-independent one.
 STATIC_FLAGS ?= -C relocation-model=static
 

@@ -27,6 +27,15 @@ pub struct Job {
     pub options: Vec<&'static str>,
     pub log: LogTo,
     pub runtime: Runtime,
+    pub exit_file: Await,
+}
+
+/// How the exit file is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Await {
+    Watch,
+    /// By looking every millisecond: a host has few watches.
+    Look,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +55,13 @@ impl Job {
     /// A job without options, with the stand-in runtime and a log in memory.
     pub fn new(container: &str) -> Self {
         let container = container.split(' ').map(str::to_owned).collect();
-        Self { container, options: Vec::new(), log: LogTo::Tmpfs, runtime: Runtime::StandIn }
+        Self {
+            container,
+            options: Vec::new(),
+            log: LogTo::Tmpfs,
+            runtime: Runtime::StandIn,
+            exit_file: Await::Watch,
+        }
     }
 }
 
@@ -58,7 +73,7 @@ pub struct Prepared {
     log: Option<PathBuf>,
     report: OwnedFd,
     report_writer: OwnedFd,
-    exit_watch: Inotify,
+    exit_watch: Option<Inotify>,
     runtime: Runtime,
 }
 
@@ -74,7 +89,7 @@ pub struct Monitor {
     /// What the program's first process used, which goes to the background.
     pub first_cpu: Duration,
     cid: String,
-    exit_watch: Inotify,
+    exit_watch: Option<Inotify>,
     runtime: Runtime,
 }
 
@@ -122,10 +137,10 @@ impl Prepared {
             None => command.args(["-l", "journald:"]),
         };
         command.args(&job.options);
-        let exit_watch = Inotify::init(InitFlags::IN_CLOEXEC).map_err(Problem::io("inotify"))?;
-        exit_watch
-            .add_watch(&exits, AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE)
-            .map_err(Problem::io("inotify"))?;
+        let exit_watch = match job.exit_file {
+            Await::Watch => Some(watch(&exits)?),
+            Await::Look => None,
+        };
         let (report, report_writer) = pipe2(OFlag::O_CLOEXEC).map_err(Problem::io("a pipe"))?;
         fcntl(&report_writer, FcntlArg::F_SETFD(FdFlag::empty())).map_err(Problem::io("a pipe"))?;
         command.env("_OCI_SYNCPIPE", report_writer.as_raw_fd().to_string());
@@ -247,8 +262,11 @@ impl Monitor {
     pub fn wait_exit_file(&self) -> Result<(), Problem> {
         let file = self.place.join("exits").join(&self.cid);
         while !file.exists() {
-            wait_readable(self.exit_watch.as_fd(), "the exit file")?;
-            self.exit_watch.read_events().map_err(Problem::io("inotify"))?;
+            let Some(watch) = &self.exit_watch else {
+                return procfs::wait_until("the exit file", || file.exists());
+            };
+            wait_readable(watch.as_fd(), "the exit file")?;
+            watch.read_events().map_err(Problem::io("inotify"))?;
         }
         Ok(())
     }
@@ -282,6 +300,13 @@ impl Drop for Monitor {
         }
         let _ = fs::remove_dir_all(&self.place);
     }
+}
+
+fn watch(directory: &Path) -> Result<Inotify, Problem> {
+    let watch = Inotify::init(InitFlags::IN_CLOEXEC).map_err(Problem::io("inotify"))?;
+    let events = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE;
+    watch.add_watch(directory, events).map_err(Problem::io("inotify"))?;
+    Ok(watch)
 }
 
 fn wait_readable(fd: std::os::fd::BorrowedFd<'_>, what: &str) -> Result<(), Problem> {

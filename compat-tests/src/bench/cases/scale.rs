@@ -8,7 +8,7 @@ use nix::unistd::sync;
 use crate::bench::cases::Case;
 use crate::bench::lab::Lab;
 use crate::bench::measure::{Reading, Unit, reading};
-use crate::bench::monitor::{Job, Launched, Monitor, Prepared};
+use crate::bench::monitor::{Await, Job, Launched, Monitor, Prepared};
 use crate::bench::options::Subject;
 use crate::bench::problem::Problem;
 use crate::bench::procfs;
@@ -25,14 +25,13 @@ pub fn cases(quick: bool) -> Vec<Case> {
 }
 
 fn scale(lab: &Lab, subject: &Subject, count: usize) -> Result<Vec<Reading>, Problem> {
-    let job = Job::new("sleep-forever");
-    let prepared: Vec<Prepared> =
-        (0..count).map(|_| Prepared::new(lab, subject, &job)).collect::<Result<_, _>>()?;
+    let mut job = Job::new("sleep-forever");
+    job.exit_file = Await::Look;
     let start = Instant::now();
     let mut monitors = Vec::with_capacity(count);
     let mut launched: VecDeque<Launched> = VecDeque::new();
-    for one in prepared {
-        launched.push_back(one.launch()?);
+    for _ in 0..count {
+        launched.push_back(Prepared::new(lab, subject, &job)?.launch()?);
         if launched.len() == AT_ONCE {
             monitors.extend(launched.pop_front().map(Launched::wait).transpose()?);
         }
