@@ -35,6 +35,12 @@ pub struct World {
     pub cid: String,
 }
 
+/// Has short-lived threads take the pids that look like other numbers.
+fn use_up_low_pids() {
+    let take = || std::thread::spawn(|| nix::unistd::gettid().as_raw()).join();
+    while take().is_ok_and(|pid| pid < 1000) {}
+}
+
 /// Builds the world of one run.
 ///
 /// # Errors
@@ -43,7 +49,11 @@ pub struct World {
 pub fn build(request: &Request, scenario: &Scenario) -> Result<World> {
     mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), NONE)
         .context("cannot mount /proc")?;
-    fs::write("/proc/sys/kernel/ns_last_pid", FIRST_PID).context("cannot set the first pid")?;
+    match fs::write("/proc/sys/kernel/ns_last_pid", FIRST_PID) {
+        // A kernel built without checkpoints cannot set it.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => use_up_low_pids(),
+        set => set.context("cannot set the first pid")?,
+    }
     let tools = &request.tools;
     let mut programs = vec![
         (&request.monitor, paths::MONITOR.to_string()),
