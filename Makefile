@@ -38,8 +38,12 @@ build: ## Build for development
 release: ## Build for use
 	$(CARGO) build --release -p conmon $(CARGOFLAGS)
 
+# At a fixed address, so that no page has to be changed by relocation: half the private memory (docs/performance.md).
+# STATIC_FLAGS= gives a position-independent one.
+STATIC_FLAGS ?= -C relocation-model=static
+
 static: ## Build a static binary (musl where installed, else glibc)
-	RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static" $(CARGO) build --release -p conmon \
+	RUSTFLAGS="$(RUSTFLAGS) -C target-feature=+crt-static $(STATIC_FLAGS)" $(CARGO) build --release -p conmon \
 		--target $(STATIC_TARGET) --target-dir $(STATIC_DIR) $(CARGOFLAGS)
 	$(INSTALL) -m 755 $(STATIC_DIR)/$(STATIC_TARGET)/release/conmon $(STATIC_DIR)/conmon
 	@echo "static binary: $(STATIC_DIR)/conmon"

@@ -27,6 +27,7 @@ use crate::config::AttachPlace;
 use crate::diagnostics::Diagnostics;
 use crate::failure::Failure;
 use crate::stream::Stream;
+use crate::sys::poll::is_readable;
 use crate::sys::socket::accept;
 
 /// How many connections one turn accepts, so that a flood of them starves nobody.
@@ -86,6 +87,12 @@ impl Attach {
     pub(crate) fn listener(&self, now: Duration) -> Option<BorrowedFd<'_>> {
         let rests = self.accept_again.is_some_and(|again| now < again);
         self.listener.as_ref().filter(|_| !rests).map(AsFd::as_fd)
+    }
+
+    /// Whether a client waits to be accepted. To ask is much cheaper than to accept in vain,
+    /// for which the kernel makes a socket first.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.listener.as_ref().is_some_and(|listener| is_readable(listener.as_fd()))
     }
 
     /// Accepts the clients that are waiting, and returns how many; they see what is broadcast

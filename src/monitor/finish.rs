@@ -4,11 +4,13 @@
 //! exit, reserved ports are free before the exit files exist, the exit files are there
 //! before the exit command runs.
 
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 use nix::unistd::{ForkResult, Pid};
 
 use super::{KILL_PATIENCE, Monitor, Phase, Remains};
@@ -149,6 +151,11 @@ impl Monitor<'_> {
     /// Has the log on disk, but waits only so long: a child does the waiting.
     fn sync_log(&mut self) {
         let Some(log) = self.log.sync_target() else { return };
+        if is_in_memory(log) {
+            // There is no disk to wait for.
+            let _ = nix::unistd::fsync(log);
+            return;
+        }
         match sys::process::fork() {
             Ok(ForkResult::Child) => {
                 // Clients must see their end, however slow the disk is: hold nothing but the log.
@@ -234,4 +241,8 @@ impl Monitor<'_> {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
+}
+
+fn is_in_memory(file: BorrowedFd<'_>) -> bool {
+    fstatfs(file).is_ok_and(|info| info.filesystem_type() == TMPFS_MAGIC)
 }

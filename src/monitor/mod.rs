@@ -47,6 +47,9 @@ const IDLE: Duration = Duration::from_secs(1);
 /// How long a killed container may take to be gone before its exit is recorded.
 const KILL_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often a stream is read in one turn while it gives all that one read can take.
+const READS_PER_TURN: usize = 4;
+
 /// How long to wait when waiting itself fails (out of kernel memory), instead of spinning.
 const WAIT_FAILED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -357,9 +360,11 @@ impl Monitor<'_> {
     }
 
     fn on_output(&mut self, stream: Stream) {
-        // A client of this same turn may have become unable to take more.
-        if self.takes_output() {
-            self.read_output(stream);
+        for _ in 0..READS_PER_TURN {
+            // A client of this same turn may have become unable to take more.
+            if !self.takes_output() || !Output::fills(self.read_output(stream)) {
+                return;
+            }
         }
     }
 
@@ -407,7 +412,9 @@ impl Monitor<'_> {
         self.log.write(stream, bytes, self.diag);
         if let Some(attach) = &mut self.attach {
             // Whoever connected before this was read is entitled to it.
-            attach.accept(now, self.diag);
+            if attach.has_waiting() {
+                attach.accept(now, self.diag);
+            }
             attach.broadcast(stream, bytes, now, self.diag);
         }
     }

@@ -11,9 +11,11 @@ use nix::unistd::read;
 use crate::stream::{CHUNK_BYTES, Stream};
 use crate::sys::pages::Pages;
 
-/// The most bytes taken from a stream in one turn, so that a loud one starves nobody: what
-/// a pipe holds.
+/// The most bytes taken from a stream in one read: what a pipe holds.
 const READ_BYTES: usize = 8 * CHUNK_BYTES;
+
+/// The most bytes that one read of a terminal brings; see n_tty(4), `N_TTY_BUF_SIZE`.
+const TERMINAL_BYTES: usize = 4095;
 
 /// What a terminal nobody has open is asked again after, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(800));
@@ -104,6 +106,12 @@ impl Output {
             (Err(Errno::EAGAIN | Errno::EINTR), _) => Read::Nothing,
             (Err(errno), _) => Read::Failed(errno),
         }
+    }
+
+    /// Whether a read that brought `length` bytes probably left some: it was all that a pipe
+    /// holds, or all that a terminal gives at once.
+    pub(crate) fn fills(length: usize) -> bool {
+        length == TERMINAL_BYTES || length == READ_BYTES
     }
 
     /// Whether the stream can never bring anything again once a read has said `End`.

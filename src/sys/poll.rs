@@ -65,6 +65,13 @@ impl<T: Copy> PollSet<T> {
     }
 }
 
+/// Whether `fd` can be read, without waiting.
+pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    let mut fd = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one valid entry; a timeout of zero does not wait.
+    unsafe { libc::poll(&raw mut fd, 1, 0) > 0 }
+}
+
 /// Waits until `fd` reports one of `events`, a hang-up or an error; `false` when `timeout`
 /// came first.
 pub(crate) fn wait_for(fd: BorrowedFd<'_>, events: PollFlags, timeout: Duration) -> bool {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::bench::cases::Case;
 use crate::bench::lab::Lab;
 use crate::bench::measure::{Reading, Unit, reading};
-use crate::bench::monitor::{Job, Monitor, Prepared, Runtime};
+use crate::bench::monitor::{Job, LogTo, Monitor, Prepared, Runtime};
 use crate::bench::options::Subject;
 use crate::bench::problem::Problem;
 use crate::bench::procfs;
@@ -23,9 +23,16 @@ pub fn cases() -> Vec<Case> {
         strace.err().map(|error| format!("strace: {error}"))
     };
     vec![
-        Case::new("start/stand-in", 60, |lab, subject| start_and_exit(lab, subject, STAND_IN)),
+        Case::new("start/stand-in", 60, |lab, subject| {
+            start_and_exit(lab, subject, STAND_IN, LogTo::Tmpfs)
+        }),
+        Case::new("start/disk", 25, |lab, subject| {
+            start_and_exit(lab, subject, STAND_IN, LogTo::Disk)
+        }),
         Case::new("full/stand-in", 60, |lab, subject| full(lab, subject, STAND_IN)),
-        with_real(Case::new("start/crun", 25, |lab, subject| start_and_exit(lab, subject, REAL))),
+        with_real(Case::new("start/crun", 25, |lab, subject| {
+            start_and_exit(lab, subject, REAL, LogTo::Tmpfs)
+        })),
         with_real(Case::new("full/crun", 25, |lab, subject| full(lab, subject, REAL))),
         calls,
     ]
@@ -36,9 +43,15 @@ const REAL: Runtime = Runtime::Real;
 
 /// From the start of the program to the pid on the sync pipe, and from the container's end to
 /// the exit file.
-fn start_and_exit(lab: &Lab, subject: &Subject, runtime: Runtime) -> Result<Vec<Reading>, Problem> {
+fn start_and_exit(
+    lab: &Lab,
+    subject: &Subject,
+    runtime: Runtime,
+    log: LogTo,
+) -> Result<Vec<Reading>, Problem> {
     let mut job = Job::new("sleep-forever");
     job.runtime = runtime;
+    job.log = log;
     let monitor = Monitor::begin(lab, subject, &job)?;
     let started = monitor.start_time;
     monitor.let_go(lab)?;
