@@ -41,7 +41,7 @@ use container::ContainerProcess;
 use held::Creation;
 use wait::Source;
 
-/// How long output must pause before the memory it needed is given back.
+/// How long nothing must have happened before the memory that work needed is given back.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// How long a killed container may take to be gone before its exit is recorded.
@@ -112,7 +112,8 @@ pub(crate) struct Work {
     poll: PollSet<Source>,
     ready: Vec<(Source, PollFlags)>,
     buffer: ReadBuffer,
-    last_output: Duration,
+    /// When memory that only work needs is given back; `None`: there is none.
+    release_at: Option<Duration>,
 }
 
 impl Work {
@@ -121,7 +122,7 @@ impl Work {
             poll: PollSet::new(),
             ready: Vec::new(),
             buffer: ReadBuffer::new(),
-            last_output: Duration::ZERO,
+            release_at: None,
         }
     }
 }
@@ -139,7 +140,7 @@ impl Monitor<'_> {
             self.turn()?;
         }
         self.container_created()?;
-        sys::stack::release_unused();
+        self.release();
         while matches!(self.phase, Phase::Running { .. }) {
             // Only the console socket can fail, and it is gone by now.
             if let Err(failure) = self.turn() {
@@ -162,17 +163,18 @@ impl Monitor<'_> {
         } else {
             std::thread::sleep(WAIT_FAILED_PAUSE);
         }
+        let worked = !ready.is_empty();
         let mut outcome = Ok(());
         for (source, events) in ready.drain(..) {
             outcome = outcome.and(self.dispatch(source, events));
         }
         (self.work.poll, self.work.ready) = (poll, ready);
-        self.on_deadline();
+        self.on_deadline(worked);
         outcome
     }
 
-    /// Does what is due.
-    fn on_deadline(&mut self) {
+    /// Does what is due after a turn, in which something may have been answered.
+    fn on_deadline(&mut self, worked: bool) {
         let now = sys::time::monotonic();
         let due = |deadline: Option<Duration>| deadline.is_some_and(|deadline| deadline <= now);
         if let Some(attach) = &mut self.attach
@@ -180,10 +182,10 @@ impl Monitor<'_> {
         {
             attach.on_deadline(now, self.diag);
         }
-        if self.work.buffer.is_busy() && now >= self.work.last_output + IDLE {
-            self.work.buffer.release();
-            self.log.release_buffers();
-            sys::stack::release_unused();
+        if worked {
+            self.work.release_at = Some(now + IDLE);
+        } else if due(self.work.release_at) {
+            self.release();
         }
         if let Phase::Running { container, timeout, .. } = &self.phase {
             if due(container.deadline()) {
@@ -192,6 +194,14 @@ impl Monitor<'_> {
                 self.phase_timed_out();
             }
         }
+    }
+
+    /// Gives back the memory that a monitor with nothing to do does not need.
+    fn release(&mut self) {
+        self.work.release_at = None;
+        self.work.buffer.release();
+        self.log.release_buffers();
+        sys::stack::release_unused();
     }
 
     // Not inlined: the frame in which the monitor waits is to be a small one.
@@ -378,7 +388,6 @@ impl Monitor<'_> {
         let now = sys::time::monotonic();
         match output.read(&mut self.work.buffer, now) {
             Read::Bytes(length) => {
-                self.work.last_output = now;
                 self.take_output(stream, length, now);
                 return length;
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::poll::PollFlags;
 
-use super::{IDLE, Monitor, Phase};
+use super::{Monitor, Phase};
 use crate::attach::{Attach, ClientId};
 use crate::cgroup::oom::OomWatch;
 use crate::control::ControlFifo;
@@ -88,9 +88,8 @@ impl Monitor<'_> {
             Phase::Running { container, timeout, .. } => [container.deadline(), *timeout],
             _ => [None, None],
         };
-        let release = self.work.buffer.is_busy().then(|| self.work.last_output + IDLE);
         let attach = self.attach.as_ref().and_then(Attach::deadline);
         let terminal = self.stdout.as_ref().and_then(Output::deadline);
-        running.into_iter().chain([release, attach, terminal]).flatten().min()
+        running.into_iter().chain([self.work.release_at, attach, terminal]).flatten().min()
     }
 }

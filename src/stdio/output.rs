@@ -100,7 +100,6 @@ impl Output {
                 if let Source::Terminal { closed, pause } = source {
                     (*closed, *pause) = (None, RETRY.0);
                 }
-                buffer.busy |= length > ReadBuffer::KEPT_BYTES;
                 Read::Bytes(length)
             }
             (Err(Errno::EAGAIN | Errno::EINTR), _) => Read::Nothing,
@@ -123,15 +122,11 @@ impl Output {
 /// Where output is read to; shared by the streams, in memory only while it is used.
 pub(crate) struct ReadBuffer {
     pages: Option<Pages>,
-    busy: bool,
 }
 
 impl ReadBuffer {
-    /// What a container that prints a line now and then may keep in memory.
-    const KEPT_BYTES: usize = 4096;
-
     pub(crate) fn new() -> Self {
-        Self { pages: None, busy: false }
+        Self { pages: None }
     }
 
     fn space(&mut self) -> nix::Result<&mut [u8]> {
@@ -148,14 +143,8 @@ impl ReadBuffer {
         self.pages.as_deref().and_then(|pages| pages.get(..length)).unwrap_or_default()
     }
 
-    /// Whether more memory is held than an idle monitor should hold.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.busy
-    }
-
     /// Gives the memory back.
     pub(crate) fn release(&mut self) {
-        self.busy = false;
         if let Some(pages) = &mut self.pages {
             pages.release();
         }

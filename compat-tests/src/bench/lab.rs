@@ -43,8 +43,8 @@ impl Lab {
         prctl::set_child_subreaper(true).map_err(Problem::io("subreaper"))?;
         let no_journal = hide_journal().err().map(|problem| problem.to_string());
         let mut lab = Self {
-            tmpfs: directory(&options.tmpfs)?,
-            disk: directory(&options.disk)?,
+            tmpfs: directory(&options.tmpfs, 'm')?,
+            disk: directory(&options.disk, 'd')?,
             payload: PathBuf::new(),
             standin: standin.map_err(Problem::io("the stand-in runtime"))?,
             runtime: options.runtime.clone(),
@@ -145,8 +145,8 @@ impl Drop for Lab {
     }
 }
 
-fn directory(parent: &Path) -> Result<PathBuf, Problem> {
-    let path = parent.join(format!("conmon-bench-{}", std::process::id()));
+fn directory(parent: &Path, role: char) -> Result<PathBuf, Problem> {
+    let path = parent.join(format!("conmon-bench-{}{role}", std::process::id()));
     fs::create_dir(&path).map_err(Problem::io(path.display()))?;
     Ok(path)
 }
