@@ -134,10 +134,11 @@ fn prepare(
     let start_pipe = wait_for_start(config, inherited)?;
     let null = Null::open()?;
     let signal_mask = hold_hangups()?;
-    if !config.sync
-        && let Side::Caller = launch::go_to_background(config.conmon_pidfile.as_deref())?
-    {
-        return Ok(None);
+    if !config.sync {
+        let side = launch::go_to_background(config.conmon_pidfile.as_deref())?;
+        if matches!(side, Side::Caller) {
+            return Ok(None);
+        }
     }
     Ok(Some(Ready { log, oom_score, start_pipe, null, signal_mask }))
 }
@@ -408,9 +409,7 @@ fn spawn_runtime(
     pipes: &mut CallerPipes,
     sockets: &Sockets,
 ) -> Result<(nix::unistd::Pid, Signals), Failure> {
-    if sockets.attach.is_some()
-        && let Some(pipe) = &mut pipes.attach
-    {
+    if let (Some(_), Some(pipe)) = (&sockets.attach, &mut pipes.attach) {
         pipe.report(0, b"")?;
     }
     let argv = argv::build(config, ends.console.as_ref().map(ConsoleSocket::path));
