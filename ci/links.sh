@@ -1,6 +1,6 @@
 #!/bin/bash
-# Fails if a link from our documents or divergence entries leads nowhere: a file that is not there, or an anchor of
-# docs/differences.md that does not exist.
+# Fails if a link from our documents, divergence entries or Podman cases leads nowhere: a file that is not there, or an
+# anchor that does not exist.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 failed=0
@@ -33,9 +33,7 @@ while IFS= read -r document; do
     done < <(sed 's/`[^`]*`//g' "$document" | grep -oE '\]\([^) ]+\)' | sed 's/^](//; s/)$//')
 done < <(find . -name '*.md' -not -path './target/*')
 
-if [ -e fixtures/divergences.toml ]; then
-    while IFS= read -r target; do
-        check ./divergences "$target"
-    done < <(grep -oE 'docs/[a-z-]+\.md(#[a-zA-Z0-9_-]+)?' fixtures/divergences.toml | sort -u)
-fi
+while IFS= read -r target; do
+    check ./fixtures "$target"
+done < <(cat fixtures/divergences.toml fixtures/podman/*.toml | grep -oE 'docs/[a-z-]+\.md(#[a-zA-Z0-9_-]+)?' | sort -u)
 exit $failed

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(crate) use check::{Refusal, System, diagnostics};
 
 /// Everything a monitor is asked to do.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) cid: OsString,
     /// Names the attach socket's symlink; unset only for a legacy exec session.
@@ -53,7 +53,7 @@ pub(crate) enum Api {
 }
 
 /// What the runtime is asked to do.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Operation {
     Create,
     Restore { image: PathBuf },
@@ -61,7 +61,7 @@ pub(crate) enum Operation {
 }
 
 /// The OCI runtime and what is passed through to it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Runtime {
     pub(crate) path: PathBuf,
     pub(crate) args: Vec<OsString>,
@@ -73,7 +73,7 @@ pub(crate) struct Runtime {
 }
 
 /// Where the attach socket is reachable.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum AttachPlace {
     /// `--full-attach`: in the bundle itself.
     Bundle,
@@ -82,7 +82,7 @@ pub(crate) enum AttachPlace {
 }
 
 /// What runs after the container.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct ExitCommand {
     pub(crate) path: PathBuf,
     /// argv\[1..\].
@@ -91,7 +91,7 @@ pub(crate) struct ExitCommand {
 }
 
 /// The log drivers, after the grammar of `--log-path` (but before anything is opened).
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct LogConfig {
     pub(crate) k8s_file: Option<PathBuf>,
     /// How many k8s-file paths were given; only the last is used.

@@ -44,13 +44,19 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
     }
     let mut inherited = Inherited::new(sys::fd::adopt_open_at_start());
     umask(Mode::from_bits_truncate(0o022));
-    sys::scratch::begin();
-    let understood = understand(arguments, &mut inherited);
-    sys::scratch::end();
-    // What stays is copied to where it lies close together, and the rest goes.
-    let (config, diag) = match understood {
-        Ok((config, diag)) => (config.clone(), diag),
-        Err(status) => return status,
+    let options = match cli::parse(arguments.iter()) {
+        Outcome::Run(options) => options,
+        Outcome::Print(text) => return print(&text),
+        Outcome::Refuse(text) => return refuse_usage(&text, arguments, &mut inherited),
+    };
+    let diag = crate::config::diagnostics(&options);
+    let config = match Config::from_options(*options, &crate::config::System) {
+        Ok(config) => config,
+        Err(Refusal::Plain(text)) => return refuse_usage(&text, arguments, &mut inherited),
+        Err(Refusal::Diagnosed(failure)) => {
+            diag.failure(&failure);
+            return report_usage(&failure.report(), arguments, &mut inherited);
+        }
     };
     match prepare(&config, &diag, &mut inherited) {
         Ok(None) => 0,
@@ -63,28 +69,6 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
                 let _ = SyncPipe::new(sync, key).report(-1, &failure.report());
             }
             1
-        }
-    }
-}
-
-/// Reads the command line; the exit status if that is all there is to do.
-#[inline(never)]
-fn understand(
-    arguments: Arguments,
-    inherited: &mut Inherited,
-) -> Result<(Config, Diagnostics), u8> {
-    let options = match cli::parse(arguments.iter()) {
-        Outcome::Run(options) => options,
-        Outcome::Print(text) => return Err(print(&text)),
-        Outcome::Refuse(text) => return Err(refuse_usage(&text, arguments, inherited)),
-    };
-    let diag = sys::scratch::outside(|| crate::config::diagnostics(&options));
-    match Config::from_options(*options, &crate::config::System) {
-        Ok(config) => Ok((config, diag)),
-        Err(Refusal::Plain(text)) => Err(refuse_usage(&text, arguments, inherited)),
-        Err(Refusal::Diagnosed(failure)) => {
-            diag.failure(&failure);
-            Err(report_usage(&failure.report(), arguments, inherited))
         }
     }
 }
@@ -150,10 +134,11 @@ fn prepare(
     let start_pipe = wait_for_start(config, inherited)?;
     let null = Null::open()?;
     let signal_mask = hold_hangups()?;
-    if !config.sync
-        && let Side::Caller = launch::go_to_background(config.conmon_pidfile.as_deref())?
-    {
-        return Ok(None);
+    if !config.sync {
+        let side = launch::go_to_background(config.conmon_pidfile.as_deref())?;
+        if matches!(side, Side::Caller) {
+            return Ok(None);
+        }
     }
     Ok(Some(Ready { log, oom_score, start_pipe, null, signal_mask }))
 }
@@ -424,9 +409,7 @@ fn spawn_runtime(
     pipes: &mut CallerPipes,
     sockets: &Sockets,
 ) -> Result<(nix::unistd::Pid, Signals), Failure> {
-    if sockets.attach.is_some()
-        && let Some(pipe) = &mut pipes.attach
-    {
+    if let (Some(_), Some(pipe)) = (&sockets.attach, &mut pipes.attach) {
         pipe.report(0, b"")?;
     }
     let argv = argv::build(config, ends.console.as_ref().map(ConsoleSocket::path));

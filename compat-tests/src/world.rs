@@ -35,6 +35,12 @@ pub struct World {
     pub cid: String,
 }
 
+/// Has short-lived threads take the pids that look like other numbers.
+fn use_up_low_pids() {
+    let take = || std::thread::spawn(|| nix::unistd::gettid().as_raw()).join();
+    while take().is_ok_and(|pid| pid < 1000) {}
+}
+
 /// Builds the world of one run.
 ///
 /// # Errors
@@ -43,18 +49,25 @@ pub struct World {
 pub fn build(request: &Request, scenario: &Scenario) -> Result<World> {
     mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), NONE)
         .context("cannot mount /proc")?;
-    fs::write("/proc/sys/kernel/ns_last_pid", FIRST_PID).context("cannot set the first pid")?;
+    match fs::write("/proc/sys/kernel/ns_last_pid", FIRST_PID) {
+        // A kernel built without checkpoints cannot set it.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => use_up_low_pids(),
+        set => set.context("cannot set the first pid")?,
+    }
     let tools = &request.tools;
     let mut programs = vec![
         (&request.monitor, paths::MONITOR.to_string()),
         (&tools.recorder, paths::runtime(request.runtime)),
-        (&tools.runtime, real_runtime(request.runtime)),
         (&tools.exit_recorder, paths::EXIT_RECORDER.to_string()),
         (&tools.payload, format!("{}{}", paths::ROOTFS, paths::PAYLOAD)),
         (&tools.busybox, format!("{}/bin/busybox", paths::ROOTFS)),
     ];
     if let Some(fault) = &request.fault {
         programs.push((&fault.library, paths::FAULT_LIBRARY.to_string()));
+    }
+    let runtime_directory = runc_directory(request)?;
+    if runtime_directory.is_none() {
+        programs.push((&tools.runtime, real_runtime(request.runtime)));
     }
     // Opened first: the mounts below may cover where they lie.
     let opened = programs
@@ -77,6 +90,13 @@ pub fn build(request: &Request, scenario: &Scenario) -> Result<World> {
     }
     private_dev()?;
     make_directories(scenario)?;
+    let directory = Path::new(&real_runtime(request.runtime)).parent().map(Path::to_path_buf);
+    if let Some(directory) = directory {
+        fs::create_dir_all(&directory)?;
+        if let Some(real) = &runtime_directory {
+            bind(real, &directory.display().to_string())?;
+        }
+    }
     for (fd, to) in &opened {
         fs::write(to, "").with_context(|| format!("cannot create {to}"))?;
         bind(fd, to)?;
@@ -112,7 +132,20 @@ fn load_fault(fault: &Fault) -> Result<()> {
 
 /// The runtime itself, behind its recorder.
 pub fn real_runtime(kind: RuntimeKind) -> String {
-    format!("{}/real-{kind}", paths::BIN)
+    format!("{}/real/{kind}", paths::BIN)
+}
+
+/// Opens the directory of runc, which is bound as a whole: since 1.3 it runs itself through
+/// an overlay of its directory, and an overlay does not see a file that is bound there.
+fn runc_directory(request: &Request) -> Result<Option<OwnedFd>> {
+    let path = &request.tools.runtime;
+    let named_so = path.file_name().is_some_and(|name| name == "runc");
+    if request.runtime != RuntimeKind::Runc || !named_so {
+        return Ok(None);
+    }
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let opened = open(directory, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+    opened.map(Some).with_context(|| format!("cannot open {}", directory.display()))
 }
 
 /// The arguments every call of a real runtime begins with.

@@ -38,7 +38,7 @@ const ACCEPT_REST: Duration = Duration::from_secs(1);
 /// costs its client the connection.
 const EXIT_LIMIT_BYTES: usize = 1024 * 1024;
 /// Once the container is gone, a client that takes nothing for this long is not waited for.
-const EXIT_STALL_TIMEOUT: Duration = Duration::from_millis(500);
+const EXIT_STALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The attach socket and everybody connected to it.
 pub(crate) struct Attach {

@@ -107,11 +107,11 @@ impl Monitor<'_> {
         drop((self.control, self.winsz, self.notify, self.console, self.terminal));
         drop((self.phase, self.work));
         let mut status = status;
-        if let Some(command) = &config.exit_command
-            && let Err(failure) = run_exit_command(command, &oom_score, &signals, diag)
-        {
-            diag.failure(&failure);
-            status = 1;
+        if let Some(command) = &config.exit_command {
+            if let Err(failure) = run_exit_command(command, &oom_score, &signals, diag) {
+                diag.failure(&failure);
+                status = 1;
+            }
         }
         if let Some(attach) = &mut attach {
             attach.unlink_symlink();
@@ -188,9 +188,7 @@ impl Monitor<'_> {
 
     /// Clients that have everything see the end before the exit files exist.
     fn close_idle_clients(&mut self) {
-        if let Some(attach) = &mut self.attach
-            && !attach.has_queued()
-        {
+        if let Some(attach) = self.attach.as_mut().filter(|attach| !attach.has_queued()) {
             attach.close_clients(sys::time::monotonic(), self.diag);
         }
     }
@@ -227,13 +225,14 @@ impl Monitor<'_> {
     /// Kills what a failed creation left: the runtime, then whatever it has started, which
     /// by then has been handed to this process, being the subreaper.
     fn kill_remains(&mut self) {
-        if let Phase::Creating { runtime, creation } = &self.phase
-            && creation.runtime_ended().is_none()
-        {
-            let runtime = *runtime;
-            // Not reaped yet, so the number is still its own.
-            let _ = kill(runtime, Signal::SIGKILL);
-            reap_until(&self.signals, Some(KILL_PATIENCE), |pid, _| pid == runtime);
+        match &self.phase {
+            Phase::Creating { runtime, creation } if creation.runtime_ended().is_none() => {
+                let runtime = *runtime;
+                // Not reaped yet, so the number is still its own.
+                let _ = kill(runtime, Signal::SIGKILL);
+                reap_until(&self.signals, Some(KILL_PATIENCE), |pid, _| pid == runtime);
+            }
+            _ => {}
         }
         let path = format!("/proc/self/task/{}/children", nix::unistd::gettid());
         let Ok(children) = std::fs::read_to_string(path) else { return };

@@ -177,9 +177,7 @@ impl Monitor<'_> {
     fn on_deadline(&mut self, worked: bool) {
         let now = sys::time::monotonic();
         let due = |deadline: Option<Duration>| deadline.is_some_and(|deadline| deadline <= now);
-        if let Some(attach) = &mut self.attach
-            && due(attach.deadline())
-        {
+        if let Some(attach) = self.attach.as_mut().filter(|attach| due(attach.deadline())) {
             attach.on_deadline(now, self.diag);
         }
         if worked {
@@ -269,9 +267,8 @@ impl Monitor<'_> {
                 _ => {}
             }
         }
-        if let Phase::Running { container, .. } = &mut self.phase
-            && let Some(ended) = container.ended(sys::time::monotonic())
-        {
+        let Phase::Running { container, .. } = &mut self.phase else { return };
+        if let Some(ended) = container.ended(sys::time::monotonic()) {
             let pid = container.pid();
             self.diag
                 .info(format!("Container process {pid} has exited (it was not a direct child)"));
@@ -289,9 +286,8 @@ impl Monitor<'_> {
 
     /// Before anybody is told of the exit, and as soon as possible: the group may vanish.
     fn final_oom_check(&mut self) {
-        if let Phase::Running { oom, .. } = &mut self.phase
-            && let Some(oom) = oom.take()
-        {
+        let Phase::Running { oom, .. } = &mut self.phase else { return };
+        if let Some(oom) = oom.take() {
             oom.final_check(self.diag);
         }
     }
@@ -355,10 +351,8 @@ impl Monitor<'_> {
     }
 
     fn on_oom(&mut self) {
-        if let Phase::Running { oom, .. } = &mut self.phase
-            && let Some(watch) = oom
-            && !watch.on_event(self.diag)
-        {
+        let Phase::Running { oom, .. } = &mut self.phase else { return };
+        if oom.as_mut().is_some_and(|watch| !watch.on_event(self.diag)) {
             *oom = None;
         }
     }

@@ -67,7 +67,8 @@ impl ConsoleSocket {
     ///
     /// # Errors
     ///
-    /// The runtime cannot be accepted or what it sent is no descriptor.
+    /// The runtime cannot be accepted. What it sends being no terminal is warned of: it may
+    /// yet say why, and is judged by that.
     pub(crate) fn advance(&mut self, diag: &Diagnostics) -> Result<Option<OwnedFd>, Failure> {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Listening(listener) => {
@@ -102,8 +103,9 @@ impl ConsoleSocket {
                     Ok(None)
                 }
                 Err(errno) => {
-                    let text = "Failed to receive console file descriptor";
-                    Err(Failure::with_errno(text, errno))
+                    // Why, the runtime may yet say: it is what failed in most cases.
+                    diag.warn_errno("Failed to receive console file descriptor", errno);
+                    Ok(None)
                 }
             },
             State::Done => Ok(None),

@@ -13,7 +13,6 @@ pub(crate) mod passed_fd;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod process;
-pub(crate) mod scratch;
 pub(crate) mod socket;
 pub(crate) mod stack;
 pub(crate) mod time;
