@@ -264,7 +264,9 @@ impl Attach {
     /// Closes the listening socket and every client, who see the end of file. Clients that
     /// were not accepted yet see one too, and not a reset.
     pub(crate) fn close_clients(&mut self, now: Duration, diagnostics: &Diagnostics) {
-        self.accept(now, diagnostics);
+        if self.has_waiting() {
+            self.accept(now, diagnostics);
+        }
         self.listener = None;
         self.accept_again = None;
         self.clients = Vec::new();

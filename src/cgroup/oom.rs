@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use super::{Version, create_oom_files, directory_of};
 use crate::diagnostics::Diagnostics;
 use crate::failure::concat;
+use crate::sys::poll::is_readable;
 
 /// The watch over one container's memory.
 pub(crate) struct OomWatch {
@@ -133,6 +134,10 @@ fn on_v1_event(
     directories: &[PathBuf],
     diag: &Diagnostics,
 ) -> bool {
+    // Most often the kernel has said nothing, and then nothing else is worth a look.
+    if !is_readable(events.as_fd()) {
+        return true;
+    }
     let removed = !event_control.exists();
     let count = match events.read() {
         Ok(count) => count,

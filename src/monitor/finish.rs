@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
-use nix::unistd::{ForkResult, Pid};
+use nix::unistd::Pid;
 
 use super::{KILL_PATIENCE, Monitor, Phase, Remains};
 use crate::exit::{reap_until, run_exit_command, write_exit_files};
@@ -156,15 +156,8 @@ impl Monitor<'_> {
             let _ = nix::unistd::fsync(log);
             return;
         }
-        match sys::process::fork() {
-            Ok(ForkResult::Child) => {
-                // Clients must see their end, however slow the disk is: hold nothing but the log.
-                let held = nix::unistd::dup2_stdin(log);
-                sys::fd::close_all_but_stdio();
-                let errno = held.and_then(|()| nix::unistd::fsync(std::io::stdin())).err();
-                sys::process::leave(errno.map_or(0, |errno| errno as i32));
-            }
-            Ok(ForkResult::Parent { child }) => {
+        match sys::process::sync_in_child(log) {
+            Ok(child) => {
                 let mut outcome = Ended::Exited(0);
                 let reaped = |pid, ended| {
                     if pid == child {

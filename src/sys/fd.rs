@@ -24,9 +24,8 @@ pub(crate) fn open_standard() -> nix::Result<()> {
 
 /// Takes ownership of every descriptor from 3 up that is open now.
 ///
-/// For `main`, as its first act, when nothing else in the process owns a descriptor yet, and
-/// for [`close_all_but_stdio`]. The listing's own descriptor is closed before the numbers are
-/// adopted.
+/// For `main`, as its first act, when nothing else in the process owns a descriptor yet. The
+/// listing's own descriptor is closed before the numbers are adopted.
 pub(crate) fn adopt_open_at_start() -> Vec<OwnedFd> {
     let Ok(listing) = std::fs::read_dir("/proc/self/fd") else { return Vec::new() };
     let numbers: Vec<RawFd> = listing
@@ -60,16 +59,18 @@ pub(crate) fn duplicate_stdio(number: RawFd) -> nix::Result<OwnedFd> {
 
 /// Closes every descriptor from 3 up, whoever owns it.
 ///
-/// For a forked child that does one more thing and then leaves without running any
-/// destructor: nothing there uses a descriptor it no longer has.
-pub(crate) fn close_all_but_stdio() {
+/// For a child that does one more thing and then leaves without running any destructor:
+/// nothing there uses a descriptor it no longer has. Allocates nothing.
+pub(super) fn close_all_but_stdio() {
+    const HIGHEST: RawFd = 1024;
     // SAFETY: see above; the caller is such a child. The call takes plain integers.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
     if closed == 0 {
         return;
     }
-    // Before Linux 5.9.
-    for fd in adopt_open_at_start() {
-        drop(fd);
+    // Before Linux 5.9; a monitor has far fewer.
+    for number in 3..HIGHEST {
+        // SAFETY: as above.
+        unsafe { libc::close(number) };
     }
 }
