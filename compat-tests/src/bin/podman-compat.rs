@@ -140,7 +140,7 @@ fn finish(options: &Options, rows: &[Row]) -> Result<bool, String> {
         write(path, serde_json::to_string_pretty(&rows).map_err(|error| error.to_string())?)?;
     }
     if let Some(path) = &options.junit {
-        write(path, report::junit(rows))?;
+        write(path, report::junit("podman", rows))?;
     }
     let count = |wanted: fn(&Row) -> bool| rows.iter().filter(|row| wanted(row)).count();
     let failed = count(Row::failed);
