@@ -184,7 +184,7 @@ fn private_mounts() -> Result<()> {
 fn end_at(deadline: Instant) {
     std::thread::spawn(move || {
         std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
-        eprintln!("the player did not end in time");
+        eprintln!("the player did not end in time, at {}", driver::whereabouts());
         std::process::abort();
     });
 }

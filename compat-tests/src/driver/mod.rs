@@ -7,11 +7,13 @@
 mod facts;
 mod finish;
 mod launch;
+mod order;
 mod steps;
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -52,6 +54,20 @@ pub fn play(request: &Request, scenario: &Scenario, world: &World) -> Result<Obs
         }
     }
     driver.finish()
+}
+
+/// What the player is at, for whoever has to end it.
+static AT: Mutex<String> = Mutex::new(String::new());
+
+/// What the player is at, in words.
+pub fn whereabouts() -> String {
+    AT.lock().map(|at| at.clone()).unwrap_or_default()
+}
+
+fn now_at(what: &str) {
+    if let Ok(mut at) = AT.lock() {
+        what.clone_into(&mut at);
+    }
 }
 
 struct Driver<'a> {
@@ -99,6 +115,7 @@ impl<'a> Driver<'a> {
         if Instant::now() >= self.deadline {
             return Ok(false);
         }
+        now_at(&line.text);
         if let Err(problem) = self.act(&line.step)? {
             if problem == steps::Problem::Deadline {
                 return Ok(false);
@@ -112,7 +129,7 @@ impl<'a> Driver<'a> {
     fn pump(&mut self) -> Result<()> {
         self.wait_readable()?;
         for running in self.monitors.values_mut() {
-            running.pump();
+            running.follow();
         }
         for client in self.clients.values_mut() {
             client.pump();
@@ -197,9 +214,7 @@ impl<'a> Driver<'a> {
 
     /// The pid in a monitor's container pid file.
     fn container_pid(&self, name: &str) -> Option<i32> {
-        let running = self.monitors.get(name)?;
-        let path = running.call.values.get("pidfile")?;
-        std::fs::read_to_string(path).ok()?.trim().parse().ok().filter(|pid| *pid > 0)
+        self.monitors.get(name)?.container_pid()
     }
 
     /// Pumps until nothing new arrives any more.
@@ -218,9 +233,9 @@ impl<'a> Driver<'a> {
 
     fn volume(&self) -> usize {
         let monitors: usize = self.monitors.values().map(Running::volume).sum();
-        let ended_clients = self.clients.values().filter(|c| c.has_ended()).count();
+        let clients: usize = self.clients.values().map(Client::volume).sum();
         monitors
-            + ended_clients
+            + clients
             + self.ended.len()
             + self.journal.received.len()
             + self.syslog.received.len()

@@ -223,8 +223,10 @@ impl Driver<'_> {
             self.wait(&fact, None)?
         };
         self.settle()?;
-        let running = self.running(name)?;
-        running.streams_released = Some(!running.stdout.is_open() && !running.stderr.is_open());
+        // A container of its own waits for its start; everything else runs by now.
+        if self.runtime == RuntimeKind::Standin || self.scenario.is_exec(name) {
+            self.running(name)?.started();
+        }
         Ok(reported)
     }
 
@@ -318,6 +320,9 @@ impl Driver<'_> {
 
     /// Calls the real runtime as the caller of the monitor does, without the recorder.
     fn call_runtime(&mut self, words: &[String], quiet: Quiet) -> Done {
+        if words.first().is_some_and(|word| word == "start") {
+            self.monitors.get_mut("main").into_iter().for_each(Running::started);
+        }
         let mut all = world::runtime_arguments(self.runtime);
         all.extend(words.iter().cloned());
         let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
