@@ -102,6 +102,16 @@ impl Outcome {
         }
     }
 
+    /// Lets what was seen go; the verdict stays.
+    pub fn forget(&mut self) {
+        if let TaskResult::Judged { reference, candidate, .. } = &mut self.result {
+            *candidate = Observation::default();
+            if let Some(reference) = reference {
+                *reference = Observation::default();
+            }
+        }
+    }
+
     /// One word for lists.
     pub fn word(&self) -> &'static str {
         match &self.result {

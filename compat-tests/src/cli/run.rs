@@ -67,6 +67,13 @@ pub struct Output {
     keep: Option<PathBuf>,
 }
 
+impl Output {
+    /// Whether what was seen is needed once it was judged.
+    fn needs_observations(&self) -> bool {
+        self.json.is_some() || self.html.is_some() || self.keep.is_some()
+    }
+}
+
 /// Which differences are known.
 #[derive(Args, Clone)]
 pub struct Known {
@@ -135,8 +142,11 @@ pub fn compare(
     let mut outcomes: Vec<Outcome> = Vec::with_capacity(total);
     std::thread::scope(|scope| {
         scope.spawn(move || suite.run(tasks, pace.jobs(), pace.repeat, &sender));
-        for outcome in receiver {
+        for mut outcome in receiver {
             tell(&bar, &outcome, output, suite);
+            if !output.needs_observations() {
+                outcome.forget();
+            }
             outcomes.push(outcome);
         }
     });

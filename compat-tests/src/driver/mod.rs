@@ -36,6 +36,9 @@ use launch::Running;
 /// How often facts without a descriptor to wait on are looked at.
 const TURN: Duration = Duration::from_millis(3);
 
+/// How many times slower than planned a turn may be before it makes waits longer.
+const SLOWER: u128 = 4;
+
 /// How long what the last step caused may take to arrive.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -70,12 +73,24 @@ fn now_at(what: &str) {
     }
 }
 
+/// The end of a wait: some time and some turns of the loop.
+///
+/// On a loaded machine a turn takes longer, for us as for the monitor; the turns make a wait
+/// as long as it would be if the machine were only slower. On an idle one the time decides.
+#[derive(Clone, Copy)]
+struct Bound {
+    time: Instant,
+    turn: u64,
+}
+
 struct Driver<'a> {
     scenario: &'a Scenario,
     world: &'a World,
     runtime: RuntimeKind,
     began: i128,
-    deadline: Instant,
+    deadline: Bound,
+    /// How often the loop has turned.
+    turns: u64,
     monitors: BTreeMap<String, Running>,
     clients: BTreeMap<String, Client>,
     journal: Inbox,
@@ -98,7 +113,8 @@ impl<'a> Driver<'a> {
             world,
             runtime: request.runtime,
             began: now(),
-            deadline: Instant::now() + Duration::from_secs_f64(scenario.data.deadline),
+            deadline: Bound::after(Duration::from_secs_f64(scenario.data.deadline), 0),
+            turns: 0,
             monitors: BTreeMap::new(),
             clients: BTreeMap::new(),
             journal: Inbox::open(paths::JOURNAL)?,
@@ -112,7 +128,7 @@ impl<'a> Driver<'a> {
 
     /// Does one step; false when the deadline has come.
     fn step(&mut self, line: &Line) -> Result<bool> {
-        if Instant::now() >= self.deadline {
+        if self.is_over(self.deadline) {
             return Ok(false);
         }
         now_at(&line.text);
@@ -125,9 +141,14 @@ impl<'a> Driver<'a> {
         Ok(true)
     }
 
+    fn is_over(&self, bound: Bound) -> bool {
+        Instant::now() >= bound.time && self.turns >= bound.turn
+    }
+
     /// Waits for something to arrive, at most one turn, and takes all that has.
     fn pump(&mut self) -> Result<()> {
         self.wait_readable()?;
+        self.turns += 1;
         for running in self.monitors.values_mut() {
             running.follow();
         }
@@ -219,8 +240,8 @@ impl<'a> Driver<'a> {
 
     /// Pumps until nothing new arrives any more.
     fn settle(&mut self) -> Result<()> {
-        let until = Instant::now() + SETTLE;
-        while Instant::now() < until {
+        let until = Bound::after(SETTLE, self.turns);
+        while !self.is_over(until) {
             let before = self.volume();
             self.pump()?;
             self.pump()?;
@@ -250,6 +271,14 @@ impl<'a> Driver<'a> {
                 }
             }
         }
+    }
+}
+
+impl Bound {
+    fn after(duration: Duration, turns_so_far: u64) -> Self {
+        let turns = duration.as_millis() / (TURN.as_millis() * SLOWER);
+        let turns = u64::try_from(turns).unwrap_or(u64::MAX);
+        Self { time: Instant::now() + duration, turn: turns_so_far.saturating_add(turns) }
     }
 }
 
