@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::host::{self, Host};
 use crate::observation::Observation;
@@ -297,7 +297,7 @@ pub fn tools(program: &std::path::Path, host: &Host, runtime: RuntimeKind) -> Re
         recorder: tool("recording-runtime")?,
         exit_recorder: tool("exit-recorder")?,
         payload: payload().map_or_else(|| tool("payload"), Ok)?,
-        busybox: host::find("busybox").context("busybox (static) is not installed")?,
+        busybox: host::busybox().map_err(|lack| anyhow!("busybox: {lack}"))?,
     })
 }
 

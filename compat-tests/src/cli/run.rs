@@ -68,6 +68,19 @@ pub struct Output {
 }
 
 impl Output {
+    /// Finds out before a long run whether its reports can be written.
+    fn check(&self) -> Result<()> {
+        for path in [&self.junit, &self.json, &self.html].into_iter().flatten() {
+            let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+            opened.with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        if let Some(directory) = &self.keep {
+            std::fs::create_dir_all(directory)
+                .with_context(|| format!("cannot create {}", directory.display()))?;
+        }
+        Ok(())
+    }
+
     /// Whether what was seen is needed once it was judged.
     fn needs_observations(&self) -> bool {
         self.json.is_some() || self.html.is_some() || self.keep.is_some()
@@ -135,6 +148,7 @@ pub fn compare(
     complete: bool,
 ) -> Result<bool> {
     anyhow::ensure!(nix::unistd::geteuid().is_root(), "worlds need namespaces: run as root");
+    output.check()?;
     cgroup::sweep();
     let total = tasks.len() * pace.repeat;
     let bar = progress(total, output.tap);
@@ -160,6 +174,10 @@ pub fn compare(
         print!("{}", text::summary(suite, &outcomes, &stale));
     }
     write_files(suite, &outcomes, &stale, output)?;
+    anyhow::ensure!(
+        outcomes.iter().any(|outcome| outcome.word() != "skipped"),
+        "every scenario was skipped: nothing was compared"
+    );
     Ok(stale.is_empty() && outcomes.iter().all(Outcome::is_good))
 }
 
