@@ -1,6 +1,8 @@
 //! Peers that do not play along: they must not stop the monitor, nor make it spin.
 
-use crate::facts::{A_WHILE, await_file, await_settled, cpu_time, descriptors, patience, within};
+use crate::facts::{
+    A_WHILE, await_fact, await_file, await_settled, cpu_time, descriptors, patience, within,
+};
 use crate::peer::{Peer, Received};
 use crate::running::Running;
 use crate::subject::Subject::{self, Candidate, Reference};
@@ -185,17 +187,20 @@ fn window_sizes_without_a_terminal_do_not_pile_up(
     assert_eq!(monitor.exit_file_within(patience(expected)).is_some(), expected);
 }
 
-/// An idle monitor sleeps.
+/// An idle monitor sleeps: after the last events of the creation nothing wakes it.
 #[rstest]
 fn an_idle_monitor_never_wakes(#[values(Reference, Candidate)] subject: Subject) {
     let world = World::new(subject);
     world.container(&["say", "ready", "sleep-forever"]);
     let mut monitor = world.create().with(&["--sync"]).sync_pipe().start();
+    monitor.container();
     monitor.await_log("ready");
-    await_settled(monitor.pid());
-    let switches = crate::facts::status(monitor.pid(), "voluntary_ctxt_switches");
-    assert_eq!(monitor.ended_within(A_WHILE), None);
-    assert_eq!(crate::facts::status(monitor.pid(), "voluntary_ctxt_switches"), switches);
+    let switches = |pid| crate::facts::status(pid, "voluntary_ctxt_switches");
+    await_fact("a monitor that nothing wakes", || {
+        let before = switches(monitor.pid());
+        assert_eq!(monitor.ended_within(A_WHILE), None);
+        (switches(monitor.pid()) == before).then_some(())
+    });
 }
 
 /// D1 and the like belong to attach; this is about descriptors that stay.
