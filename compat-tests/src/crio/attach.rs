@@ -1,9 +1,11 @@
 //! An attach session, and what is sent through the control FIFO: window sizes and the request for a new log.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -47,8 +49,11 @@ impl Attached {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
         let path = format!("{}/{}/attach", world::SOCKETS, container.id);
+        let before = sockets(container.monitor);
         connect(socket.as_raw_fd(), &UnixAddr::new(path.as_str())?)
             .with_context(|| format!("cannot connect to {path}"))?;
+        // Nobody is told that it was accepted. The reference accepts one client at a time and may read output between two.
+        node.until(|| !sockets(container.monitor).is_subset(&before));
         Ok(Self {
             control,
             socket: Some(socket),
@@ -171,6 +176,13 @@ impl Attached {
         });
         self.end
     }
+}
+
+/// The sockets a process has, each by its inode.
+fn sockets(pid: i32) -> BTreeSet<PathBuf> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let targets = entries.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    targets.filter(|target| target.to_string_lossy().starts_with("socket:")).collect()
 }
 
 /// Opens the control FIFO for writing. CRI-O would hang where nobody reads it; that is an error here.
