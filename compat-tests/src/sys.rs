@@ -9,6 +9,9 @@ use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal};
 
+/// The capability to raise limits, and to lower an OOM score (linux/capability.h).
+pub const CAP_SYS_RESOURCE: libc::c_ulong = 24;
+
 /// What is done in a new process between fork and exec.
 #[derive(Default)]
 pub struct ChildSetup {
@@ -26,6 +29,8 @@ pub struct ChildSetup {
     pub parent_death_signal: Option<Signal>,
     pub unshare: Option<CloneFlags>,
     pub oom_score_adj: Option<i32>,
+    /// Without CAP_SYS_RESOURCE, for this process and all that come of it.
+    pub drop_sys_resource: bool,
 }
 
 /// Arranges for `setup` to happen in the child that `command` will start.
@@ -49,6 +54,10 @@ fn apply(setup: &ChildSetup) -> io::Result<()> {
     }
     if let Some(score) = setup.oom_score_adj {
         std::fs::write("/proc/self/oom_score_adj", score.to_string())?;
+    }
+    if setup.drop_sys_resource {
+        // SAFETY: this prctl takes numbers only. What is not there cannot be dropped, and need not.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0) };
     }
     if setup.new_session {
         nix::unistd::setsid()?;
