@@ -89,6 +89,29 @@ fn apply(setup: &ChildSetup) -> io::Result<()> {
     Ok(())
 }
 
+/// Starts a process that ends at once, and says which pid it had: ten times cheaper than a thread.
+///
+/// # Errors
+///
+/// clone(2).
+pub fn use_up_a_pid() -> nix::Result<i32> {
+    extern "C" fn end(_: *mut libc::c_void) -> i32 {
+        0
+    }
+    let mut stack = vec![0_u8; 16384];
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK;
+    // SAFETY: the child runs `end` on a stack of its own, aligned below; with CLONE_VFORK it has
+    // ended before the stack is freed, and nothing else runs in this thread meanwhile.
+    let pid = unsafe {
+        let top = stack.as_mut_ptr_range().end;
+        let top = top.sub(top.addr() % 16);
+        Errno::result(libc::clone(end, top.cast(), flags, std::ptr::null_mut()))?
+    };
+    // SAFETY: a null status is allowed. A child without an end signal needs __WCLONE.
+    Errno::result(unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WCLONE) })?;
+    Ok(pid)
+}
+
 /// Gives every signal its default action, also those that the C library keeps for itself.
 fn reset_signals() {
     // The kernel's own form: handler, flags, restorer, mask; all zero is the default action.
