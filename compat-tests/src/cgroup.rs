@@ -53,6 +53,11 @@ pub fn make_usable() -> Result<()> {
     if left_over.is_empty() { Ok(()) } else { replace_tree(&left_over) }
 }
 
+/// Whether [`make_usable`] has nothing to do.
+pub fn is_usable() -> bool {
+    left_over().is_ok_and(|controllers| controllers.is_empty())
+}
+
 /// Mounts and unmounts the left-over controllers, so that the kernel gives them back.
 ///
 /// # Errors

@@ -81,7 +81,7 @@ impl Host {
             },
             program("crun", &self.crun),
             program("runc", &self.runc),
-            program("busybox", &find("busybox")),
+            Finding { what: "busybox".into(), found: busybox().map(|p| p.display().to_string()) },
             Finding {
                 what: "cgroups".into(),
                 found: Ok(if cgroup::is_v2() { "version 2" } else { "version 1" }.into()),
@@ -102,6 +102,37 @@ impl Host {
     }
 }
 
+/// The busybox for the containers, which hold no library.
+///
+/// # Errors
+///
+/// Says what to install.
+pub fn busybox() -> Result<PathBuf, String> {
+    const WANTED: &str = "install busybox-static (Debian) or busybox (Fedora)";
+    let path = find("busybox").ok_or_else(|| format!("not in PATH: {WANTED}"))?;
+    let image = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    if needs_loader(&image) {
+        return Err(format!("{} is not static: {WANTED}", path.display()));
+    }
+    Ok(path)
+}
+
+/// Whether a 64-bit little-endian ELF file has a `PT_INTERP` segment. Source: elf(5).
+fn needs_loader(image: &[u8]) -> bool {
+    let number = |at: usize, length: usize| -> Option<usize> {
+        let bytes = image.get(at..at + length)?;
+        bytes.iter().rev().try_fold(0_usize, |all, byte| Some((all << 8) | usize::from(*byte)))
+    };
+    if image.get(..6) != Some(b"\x7fELF\x02\x01") {
+        return false;
+    }
+    let (Some(table), Some(size), Some(count)) = (number(32, 8), number(54, 2), number(56, 2))
+    else {
+        return false;
+    };
+    (0..count).any(|entry| number(table.saturating_add(entry * size), 4) == Some(3))
+}
+
 /// Finds a program in `PATH`.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
@@ -116,4 +147,18 @@ fn has_capability(number: u64) -> bool {
     let line = status.lines().find_map(|l| l.strip_prefix("CapEff:"));
     line.and_then(|l| u64::from_str_radix(l.trim(), 16).ok())
         .is_some_and(|bits| bits & (1 << number) != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sees_whether_a_program_needs_a_loader() {
+        // Cargo links tests dynamically.
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert_eq!(needs_loader(&own), !cfg!(target_feature = "crt-static"));
+        assert!(!needs_loader(b"#!/bin/sh\n"));
+        assert!(!needs_loader(b""));
+    }
 }

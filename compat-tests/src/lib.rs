@@ -14,6 +14,7 @@
 
 pub mod argv;
 pub mod cgroup;
+pub mod crio;
 pub mod diff;
 pub mod driver;
 pub mod host;

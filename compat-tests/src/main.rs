@@ -14,7 +14,12 @@ fn main() -> ExitCode {
     let first = std::env::args().nth(1);
     let done = match first.as_deref() {
         // Its options are its own.
-        Some("bench") => return bench::main(&std::env::args_os().skip(2).collect::<Vec<_>>()),
+        Some("bench") => {
+            if let Err(error) = stage::hold_controllers() {
+                eprintln!("conmon-compat: {error:#}");
+            }
+            return bench::main(&std::env::args_os().skip(2).collect::<Vec<_>>());
+        }
         Some(stage::KEEPER) => stage::keep().map(|status| status.success()),
         Some(stage::PLAYER) => stage::play().map(|()| true),
         Some(stage::TIDIER) => stage::tidy_here().map(|()| true),

@@ -88,10 +88,14 @@ pub struct LaunchSeen {
     pub status: String,
     pub stdout: String,
     pub stderr: String,
-    /// Whether the caller's stdout and stderr were free once the container was reported (or,
-    /// without a sync pipe, once the launched process had ended).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub streams_released: Option<bool>,
+    /// What was written and closed before and after the first process ended, the container
+    /// started (an exec'd process: was reported) and the container ended.
+    pub order: Vec<String>,
+    /// The part of it that came after the first process had ended.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stdout_late: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stderr_late: String,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -13,10 +13,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::observation::Observation;
+use crate::observe::process;
 use crate::scenario::{RuntimeKind, Scenario};
 use crate::sys::{self, ChildSetup};
 use crate::{cgroup, driver, world};
@@ -25,6 +28,9 @@ use crate::{cgroup, driver, world};
 pub const KEEPER: &str = "__keep";
 pub const PLAYER: &str = "__play";
 pub const TIDIER: &str = "__tidy";
+
+/// How many times longer than planned a scenario may take on a loaded machine.
+const SLOWEST: u32 = 4;
 
 /// How much longer than its scenario a player may live.
 const GRACE: Duration = Duration::from_secs(20);
@@ -62,12 +68,12 @@ pub struct Tools {
     pub busybox: PathBuf,
 }
 
-/// Runs one scenario under one monitor and returns what was seen.
+/// Has a keeper play `request`, and returns what was seen.
 ///
 /// # Errors
 ///
 /// Only the suite's own failures: whatever a monitor does is an observation.
-pub fn run(suite: &Path, request: &Request) -> Result<Observation> {
+pub fn run<R: Serialize, S: DeserializeOwned>(suite: &Path, request: &R) -> Result<S> {
     let mut command = Command::new(suite);
     command.arg(KEEPER).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     sys::prepare(&mut command, ChildSetup { new_session: true, ..ChildSetup::default() });
@@ -93,7 +99,8 @@ pub fn run(suite: &Path, request: &Request) -> Result<Observation> {
     serde_json::from_slice(&output).context("the player's record is unreadable")
 }
 
-/// The keeper's life.
+/// The keeper's life. It knows two keys of a request: it fills in `cgroup`, and with a true `host_pids`
+/// the world stays in the host's pid namespace.
 ///
 /// # Errors
 ///
@@ -102,8 +109,10 @@ pub fn keep() -> Result<ExitStatus> {
     let mut stdin = BufReader::new(std::io::stdin());
     let mut line = String::new();
     stdin.read_line(&mut line)?;
-    let mut request: Request = serde_json::from_str(&line)?;
-    request.cgroup = cgroup::name(std::process::id());
+    let mut request: Value = serde_json::from_str(&line)?;
+    let cgroup = cgroup::name(std::process::id());
+    request["cgroup"] = cgroup.clone().into();
+    let host_pids = request.get("host_pids").and_then(Value::as_bool).unwrap_or(false);
 
     // The watcher starts first: no thread can be made once the pid namespace is set.
     let (tell, told) = std::sync::mpsc::channel::<i32>();
@@ -115,7 +124,11 @@ pub fn keep() -> Result<ExitStatus> {
     unshare(CloneFlags::CLONE_NEWNS).context("no private mount namespace (are you root?)")?;
     private_mounts()?;
     cgroup::make_usable()?;
-    unshare(CloneFlags::CLONE_NEWPID).context("no private pid namespace")?;
+    if host_pids {
+        set_child_subreaper(true)?;
+    } else {
+        unshare(CloneFlags::CLONE_NEWPID).context("no private pid namespace")?;
+    }
     let mut command = Command::new("/proc/self/exe");
     command.arg0("conmon-compat").arg(PLAYER).stdin(Stdio::piped());
     let setup = ChildSetup { parent_death_signal: Some(Signal::SIGKILL), ..ChildSetup::default() };
@@ -126,7 +139,10 @@ pub fn keep() -> Result<ExitStatus> {
         serde_json::to_writer(&mut pipe, &request)?;
     }
     let status = player.wait()?;
-    cgroup::remove(&request.cgroup);
+    if host_pids {
+        end_children();
+    }
+    cgroup::remove(&cgroup);
     Ok(status)
 }
 
@@ -146,13 +162,30 @@ pub fn play() -> Result<()> {
     let mut scenario = Scenario::parse(&request.scenario_path, &request.scenario)?;
     scenario.data.deadline = request.deadline.unwrap_or(scenario.data.deadline);
     let limit = Duration::from_secs_f64(scenario.data.deadline);
-    end_at(Instant::now() + limit + GRACE);
+    end_at(Instant::now() + limit * SLOWEST + GRACE);
     let world = world::build(&request, &scenario)?;
     let observation = driver::play(&request, &scenario, &world)?;
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, &observation)?;
     out.flush()?;
     Ok(())
+}
+
+/// Makes a hybrid host usable for crun, for this process and its children as long as they
+/// live, whatever other programs mount and unmount meanwhile. Only where that is needed.
+///
+/// Call it before the first thread.
+///
+/// # Errors
+///
+/// A mount that failed.
+pub fn hold_controllers() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() || cgroup::is_usable() {
+        return Ok(());
+    }
+    unshare(CloneFlags::CLONE_NEWNS).context("no private mount namespace")?;
+    private_mounts()?;
+    cgroup::make_usable()
 }
 
 /// Gives controllers back that worlds took from the unified hierarchy.
@@ -174,17 +207,36 @@ pub fn tidy_here() -> Result<()> {
     cgroup::release_controllers()
 }
 
-fn private_mounts() -> Result<()> {
+/// Ends what a player in the host's pid namespace has left to us.
+fn end_children() {
+    loop {
+        for child in process::children_of(std::process::id()) {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), Signal::SIGKILL);
+        }
+        // What a child leaves behind becomes ours in turn.
+        if nix::sys::wait::wait().is_err() {
+            return;
+        }
+    }
+}
+
+pub(crate) fn private_mounts() -> Result<()> {
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
         .context("cannot make mounts private")
 }
 
+/// Shows the processes of a new pid namespace.
+pub(crate) fn mount_proc() -> Result<()> {
+    let none: Option<&str> = None;
+    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), none).context("cannot mount /proc")
+}
+
 /// Ends this process, and with it the world, should the driver itself hang.
-fn end_at(deadline: Instant) {
+pub(crate) fn end_at(deadline: Instant) {
     std::thread::spawn(move || {
         std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
-        eprintln!("the player did not end in time");
+        eprintln!("the player did not end in time, at {}", driver::whereabouts());
         std::process::abort();
     });
 }

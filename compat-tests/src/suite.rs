@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::host::{self, Host};
 use crate::observation::Observation;
@@ -99,6 +99,16 @@ impl Outcome {
             TaskResult::Skipped(_) => true,
             TaskResult::Broken(_) => false,
             TaskResult::Judged { verdict, .. } => verdict.is_good(),
+        }
+    }
+
+    /// Lets what was seen go; the verdict stays.
+    pub fn forget(&mut self) {
+        if let TaskResult::Judged { reference, candidate, .. } = &mut self.result {
+            *candidate = Observation::default();
+            if let Some(reference) = reference {
+                *reference = Observation::default();
+            }
         }
     }
 
@@ -287,7 +297,7 @@ pub fn tools(program: &std::path::Path, host: &Host, runtime: RuntimeKind) -> Re
         recorder: tool("recording-runtime")?,
         exit_recorder: tool("exit-recorder")?,
         payload: payload().map_or_else(|| tool("payload"), Ok)?,
-        busybox: host::find("busybox").context("busybox (static) is not installed")?,
+        busybox: host::busybox().map_err(|lack| anyhow!("busybox: {lack}"))?,
     })
 }
 

@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{OFlag, open};
@@ -17,7 +17,7 @@ use crate::argv;
 use crate::paths;
 use crate::scenario::placeholder::expand;
 use crate::scenario::{Container, RuntimeKind, Scenario};
-use crate::stage::{Fault, Request};
+use crate::stage::{Fault, Request, mount_proc};
 use crate::sys;
 
 const NONE: Option<&str> = None;
@@ -47,8 +47,7 @@ fn use_up_low_pids() {
 ///
 /// The mount or file that could not be made.
 pub fn build(request: &Request, scenario: &Scenario) -> Result<World> {
-    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), NONE)
-        .context("cannot mount /proc")?;
+    mount_proc()?;
     match fs::write("/proc/sys/kernel/ns_last_pid", FIRST_PID) {
         // A kernel built without checkpoints cannot set it.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => use_up_low_pids(),
@@ -69,26 +68,8 @@ pub fn build(request: &Request, scenario: &Scenario) -> Result<World> {
     if runtime_directory.is_none() {
         programs.push((&tools.runtime, real_runtime(request.runtime)));
     }
-    // Opened first: the mounts below may cover where they lie.
-    let opened = programs
-        .into_iter()
-        .map(|(from, to)| {
-            let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-            let fd = open(from.as_path(), flags, Mode::empty())
-                .with_context(|| format!("cannot open {}", from.display()))?;
-            Ok((fd, to))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let system = open("/run/current-system", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
-    for at in ["/run", "/tmp"] {
-        tmpfs(at, "mode=0755")?;
-    }
-    fs::set_permissions("/tmp", fs::Permissions::from_mode(0o1777))?;
-    if let Ok(system) = system {
-        fs::create_dir("/run/current-system")?;
-        bind(&system, "/run/current-system")?;
-    }
-    private_dev()?;
+    let opened = open_programs(programs)?;
+    cover_directories(&["/run/current-system"])?;
     make_directories(scenario)?;
     let directory = Path::new(&real_runtime(request.runtime)).parent().map(Path::to_path_buf);
     if let Some(directory) = directory {
@@ -97,10 +78,7 @@ pub fn build(request: &Request, scenario: &Scenario) -> Result<World> {
             bind(real, &directory.display().to_string())?;
         }
     }
-    for (fd, to) in &opened {
-        fs::write(to, "").with_context(|| format!("cannot create {to}"))?;
-        bind(fd, to)?;
-    }
+    bind_programs(&opened)?;
     if let Some(fault) = &request.fault {
         load_fault(fault)?;
     }
@@ -116,9 +94,43 @@ pub fn build(request: &Request, scenario: &Scenario) -> Result<World> {
     Ok(World { cid })
 }
 
+/// Opens programs before the mounts of a world cover where they lie.
+pub(crate) fn open_programs(programs: Vec<(&PathBuf, String)>) -> Result<Vec<(OwnedFd, String)>> {
+    let open_one = |(from, to): (&PathBuf, String)| {
+        let fd = open(from.as_path(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+            .with_context(|| format!("cannot open {}", from.display()))?;
+        Ok((fd, to))
+    };
+    programs.into_iter().map(open_one).collect()
+}
+
+pub(crate) fn bind_programs(opened: &[(OwnedFd, String)]) -> Result<()> {
+    for (fd, to) in opened {
+        fs::write(to, "").with_context(|| format!("cannot create {to}"))?;
+        bind(fd, to)?;
+    }
+    Ok(())
+}
+
+/// Puts empty file systems over `/run`, `/tmp` and `/dev`; of what was there, `kept` stays.
+pub(crate) fn cover_directories(kept: &[&str]) -> Result<()> {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let open_one = |at: &&str| Some((open(*at, flags, Mode::empty()).ok()?, (*at).to_string()));
+    let opened: Vec<(OwnedFd, String)> = kept.iter().filter_map(open_one).collect();
+    for at in ["/run", "/tmp"] {
+        tmpfs(at, "mode=0755")?;
+    }
+    fs::set_permissions("/tmp", fs::Permissions::from_mode(0o1777))?;
+    for (fd, at) in &opened {
+        fs::create_dir_all(at)?;
+        bind(fd, at)?;
+    }
+    private_dev()
+}
+
 /// Has the dynamic linker load a library into every program of this world. The library acts
 /// in the monitor alone; argument lists, environment and descriptors stay as they are.
-fn load_fault(fault: &Fault) -> Result<()> {
+pub(crate) fn load_fault(fault: &Fault) -> Result<()> {
     let (upper, work) = ("/run/etc-upper", "/run/etc-work");
     fs::write(paths::FAULT, &fault.name)?;
     fs::create_dir(upper)?;
@@ -205,11 +217,8 @@ fn private_dev() -> Result<()> {
 }
 
 fn make_directories(scenario: &Scenario) -> Result<()> {
-    let rootfs = |name: &str| format!("{}/{name}", paths::ROOTFS);
-    let mut all: Vec<String> = ["bin", "dev", "proc", "shared", "tmp", "etc", "run/notify"]
-        .into_iter()
-        .map(rootfs)
-        .collect();
+    make_rootfs()?;
+    let mut all: Vec<String> = Vec::new();
     for dir in [
         paths::BIN,
         paths::BUNDLE,
@@ -234,9 +243,17 @@ fn make_directories(scenario: &Scenario) -> Result<()> {
     for dir in &all {
         fs::create_dir_all(dir).with_context(|| format!("cannot create {dir}"))?;
     }
-    for open_to_all in [paths::SHARED.to_string(), rootfs("tmp")] {
-        fs::set_permissions(open_to_all, fs::Permissions::from_mode(0o1777))?;
+    fs::set_permissions(paths::SHARED, fs::Permissions::from_mode(0o1777))?;
+    Ok(())
+}
+
+/// Makes the containers' root file system, without its two programs.
+pub(crate) fn make_rootfs() -> Result<()> {
+    let rootfs = |name: &str| format!("{}/{name}", paths::ROOTFS);
+    for name in ["bin", "dev", "proc", "shared", "tmp", "etc", "run/notify"] {
+        fs::create_dir_all(rootfs(name)).with_context(|| format!("cannot create {name}"))?;
     }
+    fs::set_permissions(rootfs("tmp"), fs::Permissions::from_mode(0o1777))?;
     for applet in APPLETS {
         symlink("busybox", rootfs(&format!("bin/{applet}")))?;
     }
@@ -319,7 +336,16 @@ pub fn process(
 }
 
 fn mounts(container: &Container) -> Value {
-    let mut mounts = vec![
+    let mut mounts = standard_mounts();
+    if container.notify {
+        mounts.push(json!({"destination": "/run/notify", "type": "bind",
+            "source": format!("{}/notify", paths::BUNDLE), "options": ["rbind", "rw"]}));
+    }
+    Value::Array(mounts)
+}
+
+pub(crate) fn standard_mounts() -> Vec<Value> {
+    vec![
         json!({"destination": "/proc", "type": "proc", "source": "proc"}),
         json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
                "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]}),
@@ -329,12 +355,7 @@ fn mounts(container: &Container) -> Value {
                "options": ["nosuid", "nodev"]}),
         json!({"destination": "/shared", "type": "bind", "source": paths::SHARED,
                "options": ["rbind", "rw"]}),
-    ];
-    if container.notify {
-        mounts.push(json!({"destination": "/run/notify", "type": "bind",
-            "source": format!("{}/notify", paths::BUNDLE), "options": ["rbind", "rw"]}));
-    }
-    Value::Array(mounts)
+    ]
 }
 
 /// Lays `more` over `base`, object by object.

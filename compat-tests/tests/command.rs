@@ -80,6 +80,42 @@ fn refuses_a_program_that_is_no_monitor() {
 }
 
 #[test]
+fn a_run_of_nothing_is_not_green() {
+    let directory = scenarios("why = \"x\"\nsteps = [\"run\"]\n");
+    for (arguments, reason) in [
+        (&["run", "--repeat", "0"][..], "a number from 1 on"),
+        (&["run", "--jobs", "0"], "a number from 1 on"),
+        (&["run", "--filter", "nowhere"], "no scenario fits `nowhere`"),
+        (&["list", "--runtime", "docker"], "one of crun, runc, standin"),
+        (&["show", "area/other"], "no scenario `area/other`"),
+    ] {
+        let mut command = suite();
+        command.args(arguments).arg("--scenarios").arg(directory.path());
+        command.assert().code(2).stderr(contains(reason));
+    }
+}
+
+#[test]
+fn says_before_anything_runs_that_a_report_cannot_be_written() {
+    if !is_root() {
+        return;
+    }
+    let directory = scenarios("why = \"x\"\nruntimes = [\"crun\"]\nsteps = [\"run\"]\n");
+    let fine = monitor(directory.path(), "exit 1");
+    suite()
+        .args(["run", "--junit", "/nonexistent/x.xml", "--reference"])
+        .arg(&fine)
+        .arg("--candidate")
+        .arg(&fine)
+        .arg("--scenarios")
+        .arg(directory.path())
+        .assert()
+        .code(2)
+        .stdout("")
+        .stderr(contains("cannot write /nonexistent/x.xml"));
+}
+
+#[test]
 fn shows_a_scenario_in_words_and_as_commands() {
     let directory = scenarios(
         "why = \"because\"\ncontainer = [\"sh\", \"-c\", \"exit 3\"]\nsteps = [\"run\", \"wait exit\"]\n",

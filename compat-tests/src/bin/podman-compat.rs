@@ -12,6 +12,7 @@ use conmon_compat::podman::host::Host;
 use conmon_compat::podman::report::{self, Row, Verdict};
 use conmon_compat::podman::script::STOP;
 use conmon_compat::podman::table::{Settings, Table};
+use conmon_compat::stage;
 use nix::sys::signal::{SigSet, Signal};
 
 /// Compares two monitors by what Podman's users see.
@@ -80,6 +81,7 @@ fn run(options: &Options) -> Result<bool, String> {
         }
         return Ok(true);
     }
+    stage::hold_controllers().map_err(|error| format!("{error:#}"))?;
     end_on_signals();
     let table = Table::new(
         host,
@@ -140,7 +142,7 @@ fn finish(options: &Options, rows: &[Row]) -> Result<bool, String> {
         write(path, serde_json::to_string_pretty(&rows).map_err(|error| error.to_string())?)?;
     }
     if let Some(path) = &options.junit {
-        write(path, report::junit(rows))?;
+        write(path, report::junit("podman", rows))?;
     }
     let count = |wanted: fn(&Row) -> bool| rows.iter().filter(|row| wanted(row)).count();
     let failed = count(Row::failed);

@@ -70,10 +70,10 @@ struct Selection {
 #[derive(Args, Clone)]
 struct Pace {
     /// How many scenarios run at once [default: four for each core]
-    #[arg(long, short)]
+    #[arg(long, short, value_parser = at_least_one)]
     jobs: Option<usize>,
     /// Run everything so many times
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     repeat: usize,
 }
 
@@ -81,6 +81,13 @@ impl Pace {
     fn jobs(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         self.jobs.unwrap_or(cores * 4)
+    }
+}
+
+fn at_least_one(word: &str) -> Result<usize, String> {
+    match word.parse() {
+        Ok(0) | Err(_) => Err("a number from 1 on".into()),
+        Ok(number) => Ok(number),
     }
 }
 
@@ -108,7 +115,7 @@ impl Place {
     fn load(&self) -> Result<Vec<Scenario>> {
         scenario::load_all(&self.directory()?).map_err(|refusals| {
             let all: Vec<String> = refusals.iter().map(ToString::to_string).collect();
-            anyhow::anyhow!("{} scenarios refused\n{}", all.len(), all.join("\n"))
+            anyhow::anyhow!("refused\n{}", all.join("\n"))
         })
     }
 }
@@ -138,7 +145,8 @@ impl Selection {
             .filter(|task| runtimes.contains(&task.runtime))
             .collect();
         if tasks.is_empty() {
-            bail!("no scenario fits");
+            let (all, runtimes) = (self.filter.join(", "), format!("{runtimes:?}").to_lowercase());
+            bail!("no scenario fits `{all}` with {runtimes}; `list` shows them all");
         }
         Ok(tasks)
     }
@@ -176,7 +184,8 @@ impl Cli {
             Command::Show { scenario, place } => {
                 let all = place.load()?;
                 let found = all.iter().find(|s| s.name == scenario);
-                let found = found.with_context(|| format!("no scenario `{scenario}`"))?;
+                let found = found
+                    .with_context(|| format!("no scenario `{scenario}`; `list` shows them all"))?;
                 print!("{}", show::describe(found)?);
                 Ok(true)
             }

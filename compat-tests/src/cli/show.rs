@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::Result;
 use conmon_compat::argv;
 use conmon_compat::scenario::step::{Fact, Fifo, FileStep, Target};
-use conmon_compat::scenario::{RuntimeKind, Scenario, Step};
+use conmon_compat::scenario::{Line, PipeKind, RuntimeKind, Scenario, Step};
 
 /// Describes a scenario.
 pub fn describe(scenario: &Scenario) -> Result<String> {
@@ -23,28 +23,32 @@ pub fn describe(scenario: &Scenario) -> Result<String> {
     for (number, line) in (1..).zip(&scenario.steps) {
         writeln!(out, "  {number:2}. {}", line.text)?;
     }
-    writeln!(out, "\nby hand (the paths are those of a world; `conmon` is either monitor):\n")?;
+    writeln!(
+        out,
+        "\nby hand, in bash (the paths are those of a world; `conmon` is either monitor):\n"
+    )?;
     let kind = data.runtimes.first().copied().unwrap_or(RuntimeKind::Crun);
     for step in &scenario.steps {
-        for line in by_hand(scenario, kind, &step.step)? {
+        for line in by_hand(scenario, kind, step)? {
             writeln!(out, "  {line}")?;
         }
     }
     Ok(out)
 }
 
-fn by_hand(scenario: &Scenario, kind: RuntimeKind, step: &Step) -> Result<Vec<String>> {
-    Ok(match step {
-        Step::Launch(name) | Step::Create(name) | Step::Exec(name) => start(scenario, kind, name)?,
+fn by_hand(scenario: &Scenario, kind: RuntimeKind, written: &Line) -> Result<Vec<String>> {
+    Ok(match &written.step {
+        Step::Launch(name) => start(scenario, kind, name, Start::Later)?,
+        Step::Create(name) | Step::Exec(name) => start(scenario, kind, name, Start::AtOnce)?,
         Step::Run => {
-            let mut lines = start(scenario, kind, "main")?;
+            let mut lines = start(scenario, kind, "main", Start::AtOnce)?;
             lines.push(format!("{kind} start {}", argv::container_id(scenario)));
             lines
         }
         Step::StartContainer => vec![format!("{kind} start {}", argv::container_id(scenario))],
-        Step::Release(_) => vec!["printf '\\0' >&4            # the start pipe".into()],
-        Step::CloseStart(_) => vec!["exec 4>&-                   # the start pipe".into()],
-        Step::CloseSync(_) => vec!["exec 3<&-                   # the sync pipe".into()],
+        Step::Release(_) => vec!["printf '\\0' >&9                # the start pipe".into()],
+        Step::CloseStart(_) => vec!["exec 9>&-                       # the start pipe".into()],
+        Step::CloseSync(_) => vec!["# the reader of the sync pipe leaves".into()],
         Step::Attach { client, .. } => {
             vec![format!("socat -t9 - UNIX-CONNECT:attach,type=5 &   # client {client}")]
         }
@@ -64,7 +68,7 @@ fn by_hand(scenario: &Scenario, kind: RuntimeKind, step: &Step) -> Result<Vec<St
             };
             vec![format!("kill -{} {whom}", signal.trim_start_matches("SIG"))]
         }
-        Step::Wait { fact, .. } => vec![wait(fact)],
+        Step::Wait { fact, .. } => vec![wait(fact, &written.text)],
         Step::File(file) => vec![change(file)],
         Step::Notify { bytes, .. } => {
             vec![format!("printf '{}' | socat - UNIX-SENDTO:notify/notify.sock", shown(bytes))]
@@ -79,7 +83,14 @@ fn by_hand(scenario: &Scenario, kind: RuntimeKind, step: &Step) -> Result<Vec<St
     })
 }
 
-fn start(scenario: &Scenario, kind: RuntimeKind, name: &str) -> Result<Vec<String>> {
+/// When the byte comes that a monitor waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    AtOnce,
+    Later,
+}
+
+fn start(scenario: &Scenario, kind: RuntimeKind, name: &str, begin: Start) -> Result<Vec<String>> {
     let call = argv::call(scenario, name, kind).map_err(anyhow::Error::msg)?;
     let variables: Vec<String> = call
         .env
@@ -88,19 +99,34 @@ fn start(scenario: &Scenario, kind: RuntimeKind, name: &str) -> Result<Vec<Strin
         .map(|(key, value)| format!("{key}={}", quoted(value)))
         .collect();
     let mut lines = vec![format!("cd {}", call.cwd)];
+    let mut pipes = String::new();
+    if call.pipes != PipeKind::None {
+        write!(pipes, " {}> >(cat)", call.sync_fd)?;
+    }
+    if let Some(fd) = call.attach_fd {
+        write!(pipes, " {fd}> >(cat)")?;
+    }
+    match (call.start_fd, begin) {
+        (None, _) => {}
+        (Some(fd), Start::AtOnce) => write!(pipes, " {fd}< <(printf '\\0')")?,
+        (Some(fd), Start::Later) => {
+            lines.push("mkfifo /tmp/start; exec 9<>/tmp/start".into());
+            write!(pipes, " {fd}</tmp/start &")?;
+        }
+    }
     lines.push(format!("env -i {} \\", variables.join(" ")));
-    lines.push(format!("  conmon {}", line(&call.argv)));
+    lines.push(format!("  conmon {}{pipes}", line(&call.argv)));
     Ok(lines)
 }
 
-fn wait(fact: &Fact) -> String {
+fn wait(fact: &Fact, written: &str) -> String {
     match fact {
         Fact::FileExists(path) => format!("until [ -e {path} ]; do :; done"),
         Fact::FileGone(path) => format!("while [ -e {path} ]; do :; done"),
         Fact::FileHas { path, bytes } => {
             format!("until grep -qF '{}' {path}; do :; done", shown(bytes))
         }
-        other => format!("# wait: {other:?}"),
+        _ => format!("# {written}"),
     }
 }
 

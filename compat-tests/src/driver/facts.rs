@@ -1,12 +1,12 @@
 //! Waiting: is it so, can it still become so?
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 
-use super::Driver;
 use super::steps::Problem;
+use super::{Bound, Driver};
 use crate::observation::ProcessSeen;
 use crate::observe::process::{self, Expected};
 use crate::observe::streams::contains;
@@ -27,26 +27,26 @@ impl Driver<'_> {
         fact: &Fact,
         up_to: Option<Duration>,
     ) -> Result<Result<(), Problem>> {
-        let bound = up_to.map(|bound| Instant::now() + bound);
-        let mut hopeless_since: Option<Instant> = None;
+        let bound = up_to.map(|bound| Bound::after(bound, self.turns));
+        let mut hopeless: Option<Bound> = None;
         loop {
             if self.holds(fact)? {
                 return Ok(Ok(()));
             }
-            let now = Instant::now();
-            if now >= self.deadline {
+            if self.is_over(self.deadline) {
                 return Ok(Err(Problem::Deadline));
             }
-            if bound.is_some_and(|bound| now >= bound) {
+            if bound.is_some_and(|bound| self.is_over(bound)) {
                 return Ok(Err(Problem::NotMet));
             }
             if self.is_hopeless(fact) {
-                let since = *hopeless_since.get_or_insert(now);
-                if now - since > LAST_CHANCE {
+                let turns = self.turns;
+                let last = *hopeless.get_or_insert_with(|| Bound::after(LAST_CHANCE, turns));
+                if self.is_over(last) {
                     return Ok(Err(Problem::Never));
                 }
             } else {
-                hopeless_since = None;
+                hopeless = None;
             }
             self.pump()?;
         }
@@ -157,14 +157,14 @@ impl Driver<'_> {
 
     /// Looks at a monitor once it has come to rest.
     pub(super) fn look(&mut self, name: &str) -> Result<Option<ProcessSeen>> {
-        let until = Instant::now() + REST;
+        let until = Bound::after(REST, self.turns);
         let mut before: Option<ProcessSeen> = None;
         loop {
             let seen = self.look_once(name);
             match (before.take(), seen) {
                 (_, None) => return Ok(None),
                 (Some(before), Some(seen))
-                    if process::is_settled(&before, &seen) || Instant::now() > until =>
+                    if process::is_settled(&before, &seen) || self.is_over(until) =>
                 {
                     return Ok(Some(seen));
                 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::Value;
 
-use super::{Driver, now};
+use super::{Driver, now, now_at};
 use crate::normalize;
 use crate::observation::{Datagram, JournalEntry, LaunchSeen, MonitorSeen, Observation};
 use crate::observe::datagrams::{journal_fields, without_syslog_time};
@@ -22,7 +22,9 @@ const TOLERANCE: i128 = 1_000_000_000;
 impl Driver<'_> {
     /// Turns everything into an observation with names instead of pids.
     pub(super) fn finish(mut self) -> Result<Observation> {
+        now_at("the end: waiting for the last bytes");
         self.settle()?;
+        now_at("the end: gathering");
         let mut pids = self.known_pids();
         let mut seen = std::mem::take(&mut self.seen);
         seen.files.insert("end".into(), files::tree(paths::WATCHED));
@@ -93,7 +95,9 @@ impl Driver<'_> {
                 status: status(running.launched),
                 stdout: escape(&running.stdout.bytes()),
                 stderr: escape(&running.stderr.bytes()),
-                streams_released: running.streams_released,
+                order: running.order_told(),
+                stdout_late: running.late(0),
+                stderr_late: running.late(1),
             },
             reports: running.sync.as_ref().map(reports).unwrap_or_default(),
             reports_end: running.sync.as_ref().map_or(End::Closed, |s| s.end).describe(),

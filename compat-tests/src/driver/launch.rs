@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::pipe2;
 
+use super::order::Order;
 use crate::argv::{self, Call};
 use crate::observation::ProcessSeen;
 use crate::observe::streams::Stream;
@@ -30,7 +31,9 @@ pub struct Running {
     pub sync: Option<Stream>,
     pub start: Option<OwnedFd>,
     pub attach: Option<Stream>,
-    pub streams_released: Option<bool>,
+    pub order: Order,
+    /// The process of the pid file, once it is known.
+    pub container: Option<i32>,
     /// Links of the descriptors the monitor was given, by name.
     pub inherited: BTreeMap<String, String>,
     pub looks: BTreeMap<String, ProcessSeen>,
@@ -71,7 +74,8 @@ impl Running {
             sync,
             start,
             attach,
-            streams_released: None,
+            order: Order::default(),
+            container: None,
             inherited: ends.inherited,
             looks: BTreeMap::new(),
             _ends: ends.kept,
@@ -89,6 +93,12 @@ impl Running {
         for pipe in [&mut self.sync, &mut self.attach].into_iter().flatten() {
             pipe.pump();
         }
+    }
+
+    /// The pid in the container pid file.
+    pub fn container_pid(&self) -> Option<i32> {
+        let path = self.call.values.get("pidfile")?;
+        std::fs::read_to_string(path).ok()?.trim().parse().ok().filter(|pid| *pid > 0)
     }
 
     /// How much has arrived.

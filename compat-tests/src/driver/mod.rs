@@ -7,11 +7,13 @@
 mod facts;
 mod finish;
 mod launch;
+mod order;
 mod steps;
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -34,6 +36,9 @@ use launch::Running;
 /// How often facts without a descriptor to wait on are looked at.
 const TURN: Duration = Duration::from_millis(3);
 
+/// How many times slower than planned a turn may be before it makes waits longer.
+const SLOWER: u128 = 4;
+
 /// How long what the last step caused may take to arrive.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -54,12 +59,38 @@ pub fn play(request: &Request, scenario: &Scenario, world: &World) -> Result<Obs
     driver.finish()
 }
 
+/// What the player is at, for whoever has to end it.
+static AT: Mutex<String> = Mutex::new(String::new());
+
+/// What the player is at, in words.
+pub fn whereabouts() -> String {
+    AT.lock().map(|at| at.clone()).unwrap_or_default()
+}
+
+fn now_at(what: &str) {
+    if let Ok(mut at) = AT.lock() {
+        what.clone_into(&mut at);
+    }
+}
+
+/// The end of a wait: some time and some turns of the loop.
+///
+/// On a loaded machine a turn takes longer, for us as for the monitor; the turns make a wait
+/// as long as it would be if the machine were only slower. On an idle one the time decides.
+#[derive(Clone, Copy)]
+struct Bound {
+    time: Instant,
+    turn: u64,
+}
+
 struct Driver<'a> {
     scenario: &'a Scenario,
     world: &'a World,
     runtime: RuntimeKind,
     began: i128,
-    deadline: Instant,
+    deadline: Bound,
+    /// How often the loop has turned.
+    turns: u64,
     monitors: BTreeMap<String, Running>,
     clients: BTreeMap<String, Client>,
     journal: Inbox,
@@ -82,7 +113,8 @@ impl<'a> Driver<'a> {
             world,
             runtime: request.runtime,
             began: now(),
-            deadline: Instant::now() + Duration::from_secs_f64(scenario.data.deadline),
+            deadline: Bound::after(Duration::from_secs_f64(scenario.data.deadline), 0),
+            turns: 0,
             monitors: BTreeMap::new(),
             clients: BTreeMap::new(),
             journal: Inbox::open(paths::JOURNAL)?,
@@ -96,9 +128,10 @@ impl<'a> Driver<'a> {
 
     /// Does one step; false when the deadline has come.
     fn step(&mut self, line: &Line) -> Result<bool> {
-        if Instant::now() >= self.deadline {
+        if self.is_over(self.deadline) {
             return Ok(false);
         }
+        now_at(&line.text);
         if let Err(problem) = self.act(&line.step)? {
             if problem == steps::Problem::Deadline {
                 return Ok(false);
@@ -108,11 +141,16 @@ impl<'a> Driver<'a> {
         Ok(true)
     }
 
+    fn is_over(&self, bound: Bound) -> bool {
+        Instant::now() >= bound.time && self.turns >= bound.turn
+    }
+
     /// Waits for something to arrive, at most one turn, and takes all that has.
     fn pump(&mut self) -> Result<()> {
         self.wait_readable()?;
+        self.turns += 1;
         for running in self.monitors.values_mut() {
-            running.pump();
+            running.follow();
         }
         for client in self.clients.values_mut() {
             client.pump();
@@ -197,15 +235,13 @@ impl<'a> Driver<'a> {
 
     /// The pid in a monitor's container pid file.
     fn container_pid(&self, name: &str) -> Option<i32> {
-        let running = self.monitors.get(name)?;
-        let path = running.call.values.get("pidfile")?;
-        std::fs::read_to_string(path).ok()?.trim().parse().ok().filter(|pid| *pid > 0)
+        self.monitors.get(name)?.container_pid()
     }
 
     /// Pumps until nothing new arrives any more.
     fn settle(&mut self) -> Result<()> {
-        let until = Instant::now() + SETTLE;
-        while Instant::now() < until {
+        let until = Bound::after(SETTLE, self.turns);
+        while !self.is_over(until) {
             let before = self.volume();
             self.pump()?;
             self.pump()?;
@@ -218,9 +254,9 @@ impl<'a> Driver<'a> {
 
     fn volume(&self) -> usize {
         let monitors: usize = self.monitors.values().map(Running::volume).sum();
-        let ended_clients = self.clients.values().filter(|c| c.has_ended()).count();
+        let clients: usize = self.clients.values().map(Client::volume).sum();
         monitors
-            + ended_clients
+            + clients
             + self.ended.len()
             + self.journal.received.len()
             + self.syslog.received.len()
@@ -235,6 +271,14 @@ impl<'a> Driver<'a> {
                 }
             }
         }
+    }
+}
+
+impl Bound {
+    fn after(duration: Duration, turns_so_far: u64) -> Self {
+        let turns = duration.as_millis() / (TURN.as_millis() * SLOWER);
+        let turns = u64::try_from(turns).unwrap_or(u64::MAX);
+        Self { time: Instant::now() + duration, turn: turns_so_far.saturating_add(turns) }
     }
 }
 

@@ -8,14 +8,14 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 
 use super::launch::{self, Running};
-use super::{Driver, pid};
+use super::{Bound, Driver, pid};
 use crate::observe::clients::Client;
 use crate::observe::records;
 use crate::observe::streams::Stream;
@@ -223,8 +223,10 @@ impl Driver<'_> {
             self.wait(&fact, None)?
         };
         self.settle()?;
-        let running = self.running(name)?;
-        running.streams_released = Some(!running.stdout.is_open() && !running.stderr.is_open());
+        // A container of its own waits for its start; everything else runs by now.
+        if self.runtime == RuntimeKind::Standin || self.scenario.is_exec(name) {
+            self.running(name)?.started();
+        }
         Ok(reported)
     }
 
@@ -274,14 +276,14 @@ impl Driver<'_> {
 
     /// Sends one packet, waiting as long as the monitor takes none.
     fn send(&mut self, client: &str, bytes: &[u8], up_to: Option<Duration>) -> Done {
-        let bound = up_to.map(|bound| Instant::now() + bound);
+        let bound = up_to.map(|bound| Bound::after(bound, self.turns));
         loop {
             match self.client(client)?.send(bytes) {
                 Ok(()) => return Ok(Ok(())),
-                Err(Errno::EAGAIN) if Instant::now() >= self.deadline => {
+                Err(Errno::EAGAIN) if self.is_over(self.deadline) => {
                     return Ok(Err(Problem::Deadline));
                 }
-                Err(Errno::EAGAIN) if bound.is_some_and(|bound| Instant::now() >= bound) => {
+                Err(Errno::EAGAIN) if bound.is_some_and(|bound| self.is_over(bound)) => {
                     return Ok(Err(Problem::NotMet));
                 }
                 Err(Errno::EAGAIN) => self.pump()?,
@@ -318,6 +320,9 @@ impl Driver<'_> {
 
     /// Calls the real runtime as the caller of the monitor does, without the recorder.
     fn call_runtime(&mut self, words: &[String], quiet: Quiet) -> Done {
+        if words.first().is_some_and(|word| word == "start") {
+            self.monitors.get_mut("main").into_iter().for_each(Running::started);
+        }
         let mut all = world::runtime_arguments(self.runtime);
         all.extend(words.iter().cloned());
         let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
@@ -331,7 +336,7 @@ impl Driver<'_> {
         let number = i32::try_from(child.id())?;
         let mut output = Stream::new(read)?;
         while !self.ended.contains_key(&number) {
-            if Instant::now() >= self.deadline {
+            if self.is_over(self.deadline) {
                 return Ok(Err(Problem::Deadline));
             }
             self.pump()?;

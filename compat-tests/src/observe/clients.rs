@@ -19,12 +19,17 @@ use crate::text::escape;
 /// The largest data part of a packet from the monitor.
 const LARGEST: usize = 8192;
 
+/// Packets taken in one turn.
+const MOST_AT_ONCE: usize = 1024;
+
 pub struct Client {
     pub monitor: String,
     fd: Option<OwnedFd>,
     connected: Result<(), Errno>,
     paused: bool,
     packets: Vec<Vec<u8>>,
+    /// The packets of type 2 and of type 3, joined.
+    joined: [Vec<u8>; 2],
     end: Option<&'static str>,
     pub send_problems: Vec<String>,
 }
@@ -43,6 +48,7 @@ impl Client {
             connected,
             paused: false,
             packets: Vec::new(),
+            joined: Default::default(),
             end: None,
             send_problems: Vec::new(),
         }
@@ -58,18 +64,25 @@ impl Client {
             return;
         }
         let mut buffer = vec![0; 65536];
-        while let Some(fd) = &self.fd {
+        // Bounded, so that a monitor which never pauses cannot keep the driver from its deadline.
+        for _ in 0..MOST_AT_ONCE {
+            let Some(fd) = &self.fd else { return };
             match sys::receive(fd.as_fd(), &mut buffer) {
                 Ok(received) if received.length == 0 => self.finish("eof"),
-                Ok(received) => {
-                    self.packets.push(buffer[..received.length.min(buffer.len())].to_vec());
-                }
+                Ok(received) => self.take(&buffer[..received.length.min(buffer.len())]),
                 Err(Errno::EAGAIN) => return,
                 Err(Errno::EINTR) => {}
                 Err(Errno::ECONNRESET) => self.finish("reset"),
                 Err(_) => self.finish("error"),
             }
         }
+    }
+
+    fn take(&mut self, packet: &[u8]) {
+        if let Some((kind @ (2 | 3), data)) = packet.split_first() {
+            self.joined[usize::from(kind - 2)].extend_from_slice(data);
+        }
+        self.packets.push(packet.to_vec());
     }
 
     fn finish(&mut self, end: &'static str) {
@@ -103,18 +116,18 @@ impl Client {
         }
     }
 
+    /// How much has arrived.
+    pub fn volume(&self) -> usize {
+        self.packets.len() + usize::from(self.has_ended())
+    }
+
     pub fn has_ended(&self) -> bool {
         self.fd.is_none()
     }
 
     /// Whether this text has come, on one stream or the other.
     pub fn has(&self, text: &[u8]) -> bool {
-        contains(&self.stream(2), text) || contains(&self.stream(3), text)
-    }
-
-    fn stream(&self, kind: u8) -> Vec<u8> {
-        let of_kind = self.packets.iter().filter_map(|p| p.split_first());
-        of_kind.filter(|(k, _)| **k == kind).flat_map(|(_, data)| data).copied().collect()
+        self.joined.iter().any(|stream| contains(stream, text))
     }
 
     pub fn seen(&self) -> ClientSeen {
@@ -132,8 +145,8 @@ impl Client {
                 Ok(()) => "yes".into(),
                 Err(errno) => errno.desc().into(),
             },
-            stdout: escape(&self.stream(2)),
-            stderr: escape(&self.stream(3)),
+            stdout: escape(&self.joined[0]),
+            stderr: escape(&self.joined[1]),
             odd_packets: self.packets.iter().filter(odd).map(describe).collect(),
             end: self.end.unwrap_or(if self.connected.is_ok() { "open" } else { "" }).into(),
             send_problems: self.send_problems.clone(),

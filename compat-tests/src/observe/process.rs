@@ -103,6 +103,18 @@ pub fn orphans_with(marker: &str) -> Vec<i32> {
     .collect()
 }
 
+/// The processes whose parent is `parent`.
+pub fn children_of(parent: u32) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let field = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
+        field.and_then(|field| field.parse().ok()) == Some(parent)
+    })
+    .collect()
+}
+
 /// All there is to say about a process that hangs.
 pub fn dump(name: &str, pid: i32) -> Vec<String> {
     let proc = PathBuf::from(format!("/proc/{pid}"));

@@ -5,6 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
+/// Reads made in one turn.
+const MOST_AT_ONCE: usize = 1024;
+
 /// One end that is read until it ends.
 #[derive(Default)]
 pub struct Stream {
@@ -48,7 +51,9 @@ impl Stream {
     /// Takes what is there. A zero-length packet cannot be told from the end and ends it too.
     pub fn pump(&mut self) {
         let mut buffer = vec![0; 65536];
-        while let Some(fd) = &self.fd {
+        // Bounded, so that a writer which never pauses cannot keep the driver from its deadline.
+        for _ in 0..MOST_AT_ONCE {
+            let Some(fd) = &self.fd else { return };
             match nix::unistd::read(fd, &mut buffer) {
                 Ok(0) => self.finish(End::Eof),
                 Ok(length) => self.reads.push(buffer[..length].to_vec()),

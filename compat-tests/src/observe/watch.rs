@@ -75,6 +75,11 @@ impl Watch {
         for (directory, line) in self.tell() {
             told.entry(directory).or_default().push(line);
         }
+        // The first process writes the monitor's pid file while the daemon goes on: nobody
+        // waits for it before its end, so its place among the daemon's files is chance.
+        if let Some(run) = told.get_mut("run") {
+            run.sort_by_key(|line| !line.contains(" conmon.pid"));
+        }
         told
     }
 

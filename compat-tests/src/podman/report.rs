@@ -66,8 +66,7 @@ impl Row {
             }
             Verdict::Stale { why } => format!("{}: no difference any more: {why}", head("STALE")),
             Verdict::NotAsExpected { monitor, missing } => {
-                let mut text =
-                    format!("{} with the {monitor}; not in stdout:\n", head("UNEXPECTED"));
+                let mut text = format!("{} with the {monitor}; missing:\n", head("UNEXPECTED"));
                 text.push_str(&indent(&(missing.join("\n") + "\n")));
                 let outcome =
                     if *monitor == "reference" { &self.reference } else { &self.candidate };
@@ -90,19 +89,19 @@ fn indent(text: &str) -> String {
     text.lines().map(|line| format!("    {line}\n")).collect()
 }
 
-/// The rows as JUnit XML.
+/// The rows as JUnit XML, under the name of their suite.
 #[must_use]
-pub fn junit(rows: &[Row]) -> String {
+pub fn junit(suite: &str, rows: &[Row]) -> String {
     let failed = rows.iter().filter(|row| row.failed()).count();
     let skipped = rows.iter().filter(|row| matches!(row.verdict, Verdict::Skipped { .. })).count();
     let mut xml = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"podman\" tests=\"{}\" failures=\"{failed}\" skipped=\"{skipped}\">\n",
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"{suite}\" tests=\"{}\" failures=\"{failed}\" skipped=\"{skipped}\">\n",
         rows.len()
     );
     for row in rows {
-        let (area, name) = row.case.split_once('/').unwrap_or(("podman", &row.case));
+        let (area, name) = row.case.split_once('/').unwrap_or((suite, &row.case));
         xml.push_str(&format!(
-            "<testcase classname=\"podman.{area}\" name=\"{name}\" time=\"{:.3}\">",
+            "<testcase classname=\"{suite}.{area}\" name=\"{name}\" time=\"{:.3}\">",
             row.seconds
         ));
         match &row.verdict {
@@ -139,7 +138,7 @@ mod tests {
         };
         assert!(!row(Verdict::DiffersAsKnown { why: String::new(), link: String::new() }).failed());
         assert!(row(Verdict::Stale { why: String::new() }).failed());
-        let xml = junit(&[row(Verdict::Broken { reason: "<&>".into() })]);
+        let xml = junit("podman", &[row(Verdict::Broken { reason: "<&>".into() })]);
         assert!(xml.contains("failures=\"1\"") && xml.contains("&lt;&amp;&gt;"), "{xml}");
     }
 }

@@ -109,15 +109,15 @@ pub fn summary(suite: &Suite, outcomes: &[Outcome], stale: &[&Divergence]) -> St
         suite.candidate.path.display(),
         suite.candidate.label
     ));
+    let runs = match outcomes.len() {
+        1 => "1 run".to_string(),
+        many => format!("{many} runs"),
+    };
     let verdict = if bad == 0 && stale.is_empty() {
-        style(format!("{} runs, nothing unexplained", outcomes.len())).green()
+        style(format!("{runs}, nothing unexplained")).green()
     } else {
-        style(format!(
-            "{} runs, {bad} with unexplained differences, {} stale entries",
-            outcomes.len(),
-            stale.len()
-        ))
-        .red()
+        style(format!("{runs}, {bad} with unexplained differences, {} stale entries", stale.len()))
+            .red()
     };
     out.push_str(&format!("{verdict}\n"));
     out

@@ -326,13 +326,18 @@ fn default_deadline() -> f64 {
 #[derive(Debug)]
 pub struct Refusal {
     pub path: PathBuf,
+    /// Zero when the file itself is what is wrong.
     pub line: usize,
     pub reason: String,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.path.display(), self.line, self.reason)
+        write!(f, "{}:", self.path.display())?;
+        if self.line > 0 {
+            write!(f, "{}:", self.line)?;
+        }
+        write!(f, " {}", self.reason)
     }
 }
 

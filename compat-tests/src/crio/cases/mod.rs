@@ -1,0 +1,23 @@
+//! The rows of the table, area by area.
+
+mod attach;
+mod create;
+mod exec;
+mod failure;
+mod log;
+mod stop;
+mod systemd;
+mod version;
+
+use super::case::Case;
+
+pub(super) const AREAS: &[&[Case]] = &[
+    version::CASES,
+    create::CASES,
+    failure::CASES,
+    log::CASES,
+    attach::CASES,
+    exec::CASES,
+    stop::CASES,
+    systemd::CASES,
+];

@@ -1,0 +1,25 @@
+//! CRI-O's part, played with two monitors: the same arguments, pipes, watches and clients, and what came of them.
+//!
+//! A case is a function that acts on a [`node::Node`] as CRI-O, kubelet or an administrator would. It notes facts, which must be
+//! equal with both monitors, and of most of them it says what CRI-O needs, which must hold with each. A world is private as in
+//! [`crate::stage`], so paths are the same in every run and need no normalising.
+//!
+//! Source: `internal/oci/runtime_oci.go` of CRI-O, by its description in `callers.md` of the specification.
+
+pub mod argv;
+pub mod attach;
+pub mod case;
+mod cases;
+pub mod container;
+pub mod exec;
+pub mod exit;
+pub mod facts;
+pub mod launch;
+pub mod log;
+pub mod node;
+pub mod stage;
+pub mod systemd;
+pub mod table;
+pub mod version;
+pub mod watch;
+pub mod world;

@@ -1,0 +1,184 @@
+//! What a node is made of: directories where CRI-O has them, bundles, cgroups.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use super::container::{Configuration, Spec};
+use super::node::Node;
+use super::stage::Request;
+use crate::scenario::RuntimeKind;
+use crate::world::{
+    bind_programs, cover_directories, load_fault, make_rootfs, open_programs, process,
+    standard_mounts,
+};
+use crate::{cgroup, paths};
+
+/// CRI-O's defaults.
+pub const EXITS: &str = "/run/crio/exits";
+pub const SOCKETS: &str = "/run/crio";
+
+const PERSIST: &str = "/run/compat/persist";
+const CONTAINERS: &str = "/run/compat/containers";
+const LOGS: &str = "/run/compat/logs";
+
+/// Where systemd is reached.
+const SYSTEMD: &[&str] = &["/run/systemd", "/run/dbus"];
+
+/// The bundle of a container, its working directory.
+#[must_use]
+pub fn bundle(name: &str) -> PathBuf {
+    Path::new(CONTAINERS).join(name).join("userdata")
+}
+
+#[must_use]
+pub fn persist_dir(name: &str) -> PathBuf {
+    Path::new(PERSIST).join(name)
+}
+
+/// The log, where kubelet wants it.
+#[must_use]
+pub fn log(name: &str) -> PathBuf {
+    Path::new(LOGS).join("pod").join(name).join("0.log")
+}
+
+#[must_use]
+pub fn exit_file(id: &str) -> PathBuf {
+    Path::new(EXITS).join(id)
+}
+
+/// What the monitor is given as runtime.
+#[must_use]
+pub fn runtime(request: &Request) -> PathBuf {
+    match request.runtime {
+        RuntimeKind::Standin => paths::runtime(RuntimeKind::Standin).into(),
+        RuntimeKind::Crun | RuntimeKind::Runc => request.tools.runtime.clone(),
+    }
+}
+
+/// Makes the directories and programs of a node.
+///
+/// # Errors
+///
+/// What could not be made.
+pub fn build(request: &Request) -> Result<()> {
+    let tools = &request.tools;
+    let mut programs = vec![
+        (&request.monitor, paths::MONITOR.to_owned()),
+        (&tools.payload, format!("{}{}", paths::ROOTFS, paths::PAYLOAD)),
+        (&tools.busybox, format!("{}/bin/busybox", paths::ROOTFS)),
+    ];
+    if let Some(fault) = &request.fault {
+        programs.push((&fault.library, paths::FAULT_LIBRARY.to_owned()));
+    }
+    if request.runtime == RuntimeKind::Standin {
+        programs.push((&tools.recorder, paths::runtime(RuntimeKind::Standin)));
+        programs.push((&tools.runtime, crate::world::real_runtime(RuntimeKind::Standin)));
+    }
+    let opened = open_programs(programs)?;
+    let kept = if request.host_pids { SYSTEMD } else { &[] };
+    cover_directories(&[&["/run/current-system"], kept].concat())?;
+    make_rootfs()?;
+    for directory in [
+        EXITS,
+        PERSIST,
+        CONTAINERS,
+        LOGS,
+        paths::BIN,
+        &format!("{}/real", paths::BIN),
+        paths::SHARED,
+        paths::RUNTIME_CALLS,
+        paths::RUNTIME_ROOT,
+        "/run/systemd/journal",
+    ] {
+        fs::create_dir_all(directory).with_context(|| format!("cannot create {directory}"))?;
+    }
+    bind_programs(&opened)?;
+    if let Some(fault) = &request.fault {
+        load_fault(fault)?;
+    }
+    Ok(())
+}
+
+/// Has the stand-in runtime do what `script` says, and writes down how it is called.
+///
+/// # Errors
+///
+/// A file cannot be written.
+pub fn direct_standin(script: &str) -> Result<()> {
+    let wrapper = paths::runtime(RuntimeKind::Standin);
+    let real = crate::world::real_runtime(RuntimeKind::Standin);
+    let settings = json!({"real": real, "prepend": [], "record": paths::RUNTIME_CALLS});
+    fs::write(format!("{wrapper}.json"), settings.to_string())?;
+    Ok(fs::write(format!("{wrapper}.script.toml"), script)?)
+}
+
+/// Writes the bundle of a container, and makes the directory of its log.
+///
+/// # Errors
+///
+/// A file cannot be written.
+pub fn write_bundle(node: &Node, spec: &Spec) -> Result<()> {
+    let bundle = bundle(&spec.name);
+    fs::create_dir_all(&bundle)?;
+    if let Some(directory) = log(&spec.name).parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let text = match spec.configuration {
+        Configuration::Good => configuration(node, spec).to_string(),
+        Configuration::NoJson => "{".to_owned(),
+        Configuration::Missing => return Ok(()),
+    };
+    Ok(fs::write(bundle.join("config.json"), text)?)
+}
+
+fn configuration(node: &Node, spec: &Spec) -> Value {
+    let environment = ["PATH=/bin", "HOME=/", "TERM=xterm"].map(str::to_owned);
+    let id = node.id(&spec.name);
+    let cgroups_path = if node.systemd {
+        format!("system.slice:crio:{id}")
+    } else {
+        format!("/{}/crio-{id}", node.cgroup)
+    };
+    let mut resources = json!({});
+    if let Some(memory) = spec.memory {
+        resources = json!({"memory": {"limit": memory, "swap": memory}});
+    }
+    let kinds: &[&str] = if spec.shared_pids { &[] } else { &["pid"] };
+    let kinds = [kinds, &["ipc", "uts", "mount"]].concat();
+    let namespaces: Vec<Value> = kinds.iter().map(|kind| json!({"type": kind})).collect();
+    json!({
+        "ociVersion": "1.0.2",
+        "process": process(&spec.argv, &environment, None, None, spec.settings.tty),
+        "root": {"path": paths::ROOTFS},
+        "hostname": "container",
+        "mounts": standard_mounts(),
+        "linux": {
+            "cgroupsPath": cgroups_path,
+            "resources": resources,
+            "namespaces": namespaces,
+        },
+    })
+}
+
+/// Moves a monitor into its cgroup, as CRI-O does where it makes cgroups itself.
+///
+/// # Errors
+///
+/// The cgroup cannot be made or entered.
+pub fn place_monitor(cgroup: &str, id: &str, pid: i32) -> Result<()> {
+    let top = Path::new("/sys/fs/cgroup");
+    let hierarchy = if cgroup::is_v2() {
+        top.to_owned()
+    } else {
+        let known = ["cpu", "cpu,cpuacct", "pids", "memory", "systemd"];
+        let found = known.iter().map(|name| top.join(name)).find(|path| path.is_dir());
+        found.context("no cgroup hierarchy")?
+    };
+    let own = hierarchy.join(cgroup).join(format!("crio-conmon-{id}"));
+    fs::create_dir_all(&own).with_context(|| format!("cannot create {}", own.display()))?;
+    fs::write(own.join("cgroup.procs"), pid.to_string())
+        .with_context(|| format!("cannot enter {}", own.display()))
+}
