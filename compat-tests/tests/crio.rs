@@ -28,9 +28,6 @@ const TEETH: &[(&str, &str)] = &[
     ("sigpipe-kept", "stop/survives-the-kill-signal-of-its-scope"),
 ];
 
-/// Seconds a wait may take under a fault, where many come to nothing.
-const LIMIT_S: u64 = 4;
-
 fn named(variable: &str, default: PathBuf) -> PathBuf {
     std::env::var_os(variable).map_or(default, PathBuf::from)
 }
@@ -106,7 +103,6 @@ fn with_fault(program: &Path, name: &str, task: &Task) -> Result<Row, Failed> {
     let mut table = Table::new(program, reference, reference)?;
     table.fault =
         Some(Fault { library: env!("CONMON_COMPAT_FAULTS").into(), name: name.to_owned() });
-    table.limit_s = LIMIT_S;
     Ok(table.play(task))
 }
 

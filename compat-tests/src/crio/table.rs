@@ -24,9 +24,13 @@ pub struct Table {
     pub candidate: Subject,
     /// What is broken in the candidate.
     pub fault: Option<Fault>,
-    /// Seconds a single wait may take.
-    pub limit_s: u64,
 }
+
+/// Seconds a single wait may take.
+const LIMIT_S: u64 = 20;
+
+/// Seconds it may take under a fault, where many come to nothing.
+const LIMIT_UNDER_FAULT_S: u64 = 8;
 
 impl Table {
     /// # Errors
@@ -43,7 +47,6 @@ impl Table {
             reference: Subject::check(reference)?,
             candidate: Subject::check(candidate)?,
             fault: None,
-            limit_s: 20,
         })
     }
 
@@ -86,7 +89,7 @@ impl Table {
             monitor: subject.path.clone(),
             tools: suite::tools(&self.program, &self.host, task.runtime)?,
             fault: fault.cloned(),
-            limit_s: self.limit_s,
+            limit_s: if fault.is_some() { LIMIT_UNDER_FAULT_S } else { LIMIT_S },
             host_pids: task.case.needs.contains(&Need::Systemd),
             cgroup: String::new(),
         };

