@@ -31,7 +31,7 @@ arguments=(
     "mem=$memory" umid=guest uml_dir=/tmp/uml ubd0=/img/run/cow,/img/base.ext4 root=/dev/ubda rw panic=-1 noreboot
     # The kernel's messages go to a file, what the script prints (on the first terminal) to our standard output.
     console=tty0 con0=null,fd:3 con1=null,fd:4 con=null ssl=null
-    seccomp=off quiet loglevel=4 random.trust_cpu=on net.ifnames=0
+    seccomp=auto quiet loglevel=4 random.trust_cpu=on net.ifnames=0
     systemd.show_status=no systemd.log_target=journal systemd.gpt_auto=0
 )
 cd /

@@ -1,7 +1,9 @@
 #!/bin/bash
 # A throw-away system with systemd, cgroup v2, journald and Podman, for tests that the host cannot run.
 #
-#   guest.sh build [--force]   make the image; does nothing if it is up to date
+#   guest.sh build [--force] [--image-only]
+#                              make the image and start it once; does nothing if that is done. With --image-only nothing is
+#                              started: that is for the background of a busy machine
 #   guest.sh run [-m MEM] [-t SECONDS] [-o CONSOLE-LOG] [--share DIR:NAME]... [--out DIR] -- SCRIPT [ARG...]
 #   guest.sh direct            says whether this host itself is such a system; then `run` uses it instead of a guest
 #
@@ -10,7 +12,8 @@
 # files in $XOUT, which are brought to the directory given by --out even if it did not end well.
 #
 # The guest is User-Mode-Linux with a Debian root: it needs root and a package mirror, but no KVM and no network of its own.
-# Everything happens in private mount and pid namespaces: an interrupted run leaves nothing behind.
+# Everything happens in private mount and pid namespaces: an interrupted run leaves nothing behind. `build` fails if this machine
+# cannot have a guest; it says why.
 # Environment: CONMON_GUEST_DIR  where the image is kept (default: conmon-guest in $XDG_CACHE_HOME or /var/tmp)
 #              CONMON_GUEST      "always": use a guest even where the host would do
 #              CONMON_GUEST_SUITE, MIRROR  the Debian suite (sid) and its mirror (debootstrap's own default)
@@ -35,31 +38,56 @@ isolated() {
     exec setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child --mount-proc "$@"
 }
 
-build() {
+# What a guest takes from the machine.
+need_machine() {
     need_root
-    [ "${1:-}" != --force ] || rm -f "$CACHE/stamp"
-    mkdir -p "$CACHE"
+    [ "$(uname -m)" = x86_64 ] || die "there is no User-Mode-Linux for $(uname -m)"
+    mkdir -p "$CACHE" "$CACHE/runs"
+    local free
+    free=$(awk '/^MemAvailable:/ { print int($2 / 1024) }' /proc/meminfo)
+    [ "$free" -ge 2048 ] || die "too little memory for a guest: $free MiB of 2048"
+    free=$(df --output=avail -m "$CACHE" | tail -n 1)
+    [ "$free" -ge 4096 ] || die "too little room for a guest in $CACHE: $free MiB of 4096"
+}
+
+build() {
+    local image_only='' start=$SECONDS lock attempt
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --force) rm -f "$CACHE/stamp" ;;
+        --image-only) image_only=yes ;;
+        *) die "unknown option $1" ;;
+        esac
+        shift
+    done
+    need_machine
     exec {lock}>"$CACHE/build.lock"
     flock "$lock"
     if [ "$(cat "$CACHE/stamp" 2>/dev/null)" = "$(recipe_stamp)" ]; then
         say "the guest's image is up to date: $CACHE/base.ext4"
-        return
+    else
+        need debootstrap debootstrap debootstrap
+        need mke2fs e2fsprogs e2fsprogs
+        need setpriv util-linux util-linux
+        [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || install_packages debian-archive-keyring debian-keyring
+        rm -f "$CACHE"/base.* "$CACHE/stamp" "$CACHE/started"
+        export CACHE SUITE
+        (isolated "$here/image.sh") || die "the image could not be made"
+        recipe_stamp >"$CACHE/stamp"
+        say "image made in $((SECONDS - start)) s"
     fi
-    local start=$SECONDS
-    need debootstrap debootstrap debootstrap
-    need mke2fs e2fsprogs e2fsprogs
-    need setpriv util-linux util-linux
-    [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || install_packages debian-archive-keyring debian-keyring
-    rm -f "$CACHE/base.ext4" "$CACHE/stamp"
-    export CACHE SUITE
-    (isolated "$here/image.sh") || die "the image could not be made"
-    say "image made in $((SECONDS - start)) s; starting it once"
-    recipe_stamp >"$CACHE/stamp"
-    if ! CONMON_GUEST=always "$0" run -t 120 -o "$CACHE/first.log" -- "$here/versions.sh"; then
-        rm -f "$CACHE/stamp"
-        die "the guest does not start, see $CACHE/first.log"
+    if [ -z "$image_only" ] && [ ! -e "$CACHE/started" ]; then
+        for attempt in 1 2; do
+            if CONMON_GUEST=always "$0" run -t 120 -o "$CACHE/first.log" -- "$here/versions.sh"; then
+                touch "$CACHE/started"
+                say "guest built in $((SECONDS - start)) s"
+                break
+            fi
+            say "the guest did not start (attempt $attempt)"
+        done
+        [ -e "$CACHE/started" ] || die "the guest does not start, see $CACHE/first.log"
     fi
-    say "guest built in $((SECONDS - start)) s"
+    exec {lock}>&-
 }
 
 # run_direct SCRIPT [ARG...]: the same on a host that needs no guest.
@@ -88,15 +116,17 @@ sweep() {
     done
 }
 
-# A guest whose threads float between two CPUs is about four times slower than one that has a CPU to itself.
+# Sets $cpu to a CPU that no other guest uses, if there is one; it is ours as long as we run. A guest whose threads float between
+# two CPUs is about four times slower than one that has a CPU to itself.
 pick_cpu() {
-    local cpu count
+    local number count
+    cpu=
     count=$(nproc)
-    for ((cpu = 0; cpu < count; cpu++)); do
-        exec {cpu_lock}>"$CACHE/cpu.$cpu"
+    for ((number = 0; number < count; number++)); do
+        exec {cpu_lock}>"$CACHE/cpu.$number"
         if flock -n "$cpu_lock"; then
-            taskset -p -c $$ | sed 's/.*: //' | tr ',' '\n' |
-                awk -F- -v want="$cpu" '{ for (c = $1; c <= ($2 == "" ? $1 : $2); c++) if (n++ == want) print c }'
+            cpu=$(taskset -p -c $$ | sed 's/.*: //' | tr ',' '\n' |
+                awk -F- -v want="$number" '{ for (c = $1; c <= ($2 == "" ? $1 : $2); c++) if (n++ == want) print c }')
             return
         fi
         exec {cpu_lock}>&-
@@ -134,7 +164,7 @@ run_guest() {
     : >"$run_dir/shares"
     for share in "$TOP:workspace" ${shares[@]+"${shares[@]}"}; do printf '%s\n' "$share" >>"$run_dir/shares"; done
     cut -d: -f2- "$run_dir/shares" >"$run_dir/xchg/shares"
-    cpu=$(pick_cpu)
+    pick_cpu
     deadline=$((SECONDS + limit))
     export CACHE
     isolated ${cpu:+taskset -c "$cpu"} "$here/boot.sh" "$memory" "$run_dir" &

@@ -10,12 +10,23 @@ PACKAGES+=,jq,socat,strace,curl,user-mode-linux
 mkdir -p "$CACHE/tree" "$CACHE/debs"
 mount -t tmpfs -o size=6G,mode=755 tmpfs "$CACHE/tree"
 root=$CACHE/tree/root
-mkdir "$root"
 
+# Packages that have come stay in debs: a second attempt goes on where the first ended.
+fetch() {
+    umount -R -l "$root/proc" "$root/sys" 2>/dev/null || true
+    rm -rf --one-file-system "$root"
+    mkdir "$root"
+    # shellcheck disable=SC2086
+    timeout -k 5 "$1" debootstrap --variant=minbase --include="$PACKAGES" --cache-dir="$CACHE/debs" "$SUITE" "$root" ${MIRROR:-} \
+        </dev/null >"$CACHE/debootstrap.log" 2>&1
+}
 echo "debootstrap $SUITE (log: $CACHE/debootstrap.log)" >&2
-# shellcheck disable=SC2086
-debootstrap --variant=minbase --include="$PACKAGES" --cache-dir="$CACHE/debs" "$SUITE" "$root" ${MIRROR:-} \
-    >"$CACHE/debootstrap.log" 2>&1 || { tail -n 20 "$CACHE/debootstrap.log" >&2 && exit 1; }
+if ! fetch 400; then
+    tail -n 5 "$CACHE/debootstrap.log" >&2
+    echo "once more" >&2
+    sleep 5
+    fetch 400 || { tail -n 20 "$CACHE/debootstrap.log" >&2 && exit 1; }
+fi
 umount "$root/proc" "$root/sys" 2>/dev/null || true
 
 # The kernel and its libraries stay outside of the image, in a root of their own; see boot.sh.

@@ -31,7 +31,11 @@ impl Host {
         lack(Need::MemoryCgroup, !cgroup::has_memory(), "no memory controller");
         lack(Need::CgroupV1, cgroup::is_v2(), "the host has the unified cgroup hierarchy");
         lack(Need::CgroupV2, !cgroup::is_v2(), "the host has version 1 cgroups");
-        lack(Need::SysResource, !has_capability(24), "no CAP_SYS_RESOURCE");
+        lack(
+            Need::SysResource,
+            !has_capability(crate::sys::CAP_SYS_RESOURCE),
+            "no CAP_SYS_RESOURCE",
+        );
         lack(Need::Criu, find("criu").is_none(), "criu is not installed");
         Self { crun: find("crun"), runc: find("runc"), lacking }
     }
@@ -138,7 +142,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
     })
 }
 
-fn has_capability(number: u32) -> bool {
+fn has_capability(number: u64) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("CapEff:"));
     line.and_then(|l| u64::from_str_radix(l.trim(), 16).ok())

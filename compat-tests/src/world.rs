@@ -18,6 +18,7 @@ use crate::paths;
 use crate::scenario::placeholder::expand;
 use crate::scenario::{Container, RuntimeKind, Scenario};
 use crate::stage::{Fault, Request, mount_proc};
+use crate::sys;
 
 const NONE: Option<&str> = None;
 
@@ -35,10 +36,9 @@ pub struct World {
     pub cid: String,
 }
 
-/// Has short-lived threads take the pids that look like other numbers.
+/// Has short-lived processes take the pids that look like other numbers.
 fn use_up_low_pids() {
-    let take = || std::thread::spawn(|| nix::unistd::gettid().as_raw()).join();
-    while take().is_ok_and(|pid| pid < 1000) {}
+    while sys::use_up_a_pid().is_ok_and(|pid| pid < 1000) {}
 }
 
 /// Builds the world of one run.

@@ -109,11 +109,21 @@ impl Journald {
         self.backlog = VecDeque::new();
     }
 
-    /// Sends what waits and the unfinished lines; gives up after `patience`.
+    /// How much waits.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.backlog.iter().map(|waiting| waiting.chunk.len() - waiting.done).sum()
+    }
+
+    /// Sends what waits and the unfinished lines; gives up when the journal has taken nothing
+    /// for as long as `patience`.
     pub(crate) fn finish(&mut self, patience: Duration, diag: &Diagnostics) {
-        let deadline = sys::time::monotonic() + patience;
+        let mut deadline = sys::time::monotonic() + patience;
         while self.is_blocked() {
+            let before = self.waiting_bytes();
             self.resume(diag);
+            if self.waiting_bytes() < before {
+                deadline = sys::time::monotonic() + patience;
+            }
             if self.is_blocked() && !self.socket.wait_writable(deadline) {
                 break;
             }

@@ -124,8 +124,13 @@ impl Log {
         }
     }
 
-    /// Hands over unfinished lines and what waits, for which it waits at most `patience`, and
-    /// says what had to be dropped.
+    /// How much waits for the journal; falls as long as that is alive.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.journald.as_ref().map_or(0, Journald::waiting_bytes)
+    }
+
+    /// Hands over unfinished lines and what waits; gives up when nothing of it has been taken
+    /// for as long as `patience`, and says what had to be dropped.
     pub(crate) fn finish(&mut self, patience: Duration, diag: &Diagnostics) {
         if let Some(file) = &mut self.k8s_file {
             file.finish(diag);

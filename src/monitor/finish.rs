@@ -23,6 +23,9 @@ use crate::sys::poll::PollSet;
 /// How long output that still comes after the container's end is taken.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a log may take nothing of what waits for it. A slow one gets all the time it needs.
+const LOG_PATIENCE: Duration = Duration::from_secs(3);
+
 /// How long the exit files wait for the log to be on disk.
 const SYNC_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -44,9 +47,10 @@ impl Monitor<'_> {
         if let Some(attach) = &mut self.attach {
             attach.begin_exit(sys::time::monotonic());
         }
-        self.drain(Stream::Stdout);
-        self.drain(Stream::Stderr);
-        self.log.finish(DRAIN_PATIENCE, self.diag);
+        let mut patience = LOG_PATIENCE;
+        self.drain(Stream::Stdout, &mut patience);
+        self.drain(Stream::Stderr, &mut patience);
+        self.log.finish(patience, self.diag);
         self.sync_log();
         self.inherited.close();
         self.attach_pipe = None;
@@ -123,21 +127,17 @@ impl Monitor<'_> {
     /// Takes what the container left in a stream.
     ///
     /// Stops when there is nothing for now: another process may hold the other end and keep
-    /// it open for ever, or write to it for ever.
-    fn drain(&mut self, stream: Stream) {
+    /// it open for ever, or write to it for ever. A log that takes nothing for as long as
+    /// `patience` uses it up.
+    fn drain(&mut self, stream: Stream, patience: &mut Duration) {
         let end = sys::time::monotonic() + DRAIN_PATIENCE;
         let mut taken = 0;
         loop {
-            let before = sys::time::monotonic();
-            if self.log.is_blocked() {
-                let Some(journal) = self.log.blocked_on() else { return };
-                let left = end.saturating_sub(before);
-                if !sys::poll::wait_for(journal, PollFlags::POLLOUT, left) {
-                    return;
-                }
-                self.log.resume(self.diag);
-                continue;
+            if self.log.is_blocked() && !self.log_accepts(*patience) {
+                *patience = Duration::ZERO;
+                return;
             }
+            let before = sys::time::monotonic();
             if taken > DRAIN_BYTES && before >= end {
                 return;
             }
@@ -146,6 +146,24 @@ impl Monitor<'_> {
                 length => taken += length,
             }
         }
+    }
+
+    /// Waits until the log has taken what waits; `false` if for `patience` it took nothing.
+    fn log_accepts(&mut self, patience: Duration) -> bool {
+        let mut deadline = sys::time::monotonic() + patience;
+        while self.log.is_blocked() {
+            let Some(sink) = self.log.blocked_on() else { return false };
+            let left = deadline.saturating_sub(sys::time::monotonic());
+            if left.is_zero() || !sys::poll::wait_for(sink, PollFlags::POLLOUT, left) {
+                return false;
+            }
+            let before = self.log.waiting_bytes();
+            self.log.resume(self.diag);
+            if self.log.waiting_bytes() < before {
+                deadline = sys::time::monotonic() + patience;
+            }
+        }
+        true
     }
 
     /// Has the log on disk, but waits only so long: a child does the waiting.

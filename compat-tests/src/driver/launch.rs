@@ -246,6 +246,7 @@ fn child_setup(monitor: &Monitor) -> ChildSetup {
         ignore: signals(&monitor.ignore_signals),
         block: signals(&monitor.block_signals),
         oom_score_adj: monitor.oom_score_adj,
+        drop_sys_resource: monitor.drop_sys_resource,
         ..ChildSetup::default()
     }
 }

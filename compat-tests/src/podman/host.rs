@@ -80,13 +80,7 @@ impl Host {
                 Fact::Rootless,
                 given(systemd && user, "no ordinary user \"user\" with a session of its own"),
             ),
-            (
-                Fact::Checkpoint,
-                given(
-                    succeeds("criu", &["check"]),
-                    "criu is missing or the kernel does not allow it",
-                ),
-            ),
+            (Fact::Checkpoint, checkpoint()),
             (
                 Fact::PacketFilter,
                 given(succeeds("nft", &["list", "ruleset"]), "nftables do not work"),
@@ -114,6 +108,13 @@ impl Host {
     pub fn has(&self, wanted: Fact) -> bool {
         self.facts.iter().any(|(fact, state)| *fact == wanted && state.is_ok())
     }
+}
+
+fn checkpoint() -> Result<(), &'static str> {
+    // What the kernel offers for it, of which this file is the easiest to see.
+    let kernel = Path::new("/proc/sys/kernel/ns_last_pid").exists();
+    given(kernel, "the kernel is built without CONFIG_CHECKPOINT_RESTORE")?;
+    given(succeeds("criu", &["check"]), "criu is missing or the kernel does not allow it")
 }
 
 fn podman_version() -> Result<Version, String> {

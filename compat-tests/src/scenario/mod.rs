@@ -209,6 +209,7 @@ pub struct Monitor {
     pub cwd: Option<String>,
     pub umask: Option<String>,
     pub oom_score_adj: Option<i32>,
+    pub drop_sys_resource: bool,
     pub exit_command: Option<ExitCommand>,
     pub pipes: Option<PipeKind>,
     pub sync_fd: Option<i32>,

@@ -282,6 +282,42 @@ fn a_journal_that_vanishes_while_it_is_slow_sets_the_log_free() {
     assert!(!log.is_blocked());
 }
 
+/// Podman's case `journald/keeps-every-line` on a busy machine.
+#[test]
+fn a_slow_journal_gets_everything_at_the_end() {
+    let patience = Duration::from_secs(1);
+    let journal = Journal::new();
+    let mut log = journal.log();
+    let mut written = 0;
+    while !log.is_blocked() {
+        log.write(Stream::Stdout, b"some text\n", &quiet());
+        written += 1;
+    }
+    log.write(Stream::Stdout, &b"some text\n".repeat(119), &quiet());
+    written += 119;
+    let began = std::time::Instant::now();
+    let arrived = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut buffer = [0; 1000];
+            let mut arrived = 0;
+            journal.socket.set_nonblocking(false).unwrap();
+            while arrived < written {
+                journal.socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+                if journal.socket.recv(&mut buffer).is_err() {
+                    break;
+                }
+                arrived += 1;
+                std::thread::sleep(Duration::from_millis(12));
+            }
+            arrived
+        });
+        log.finish(patience, &quiet());
+        assert!(began.elapsed() > patience, "the journal was not slow enough to show anything");
+        reader.join().unwrap()
+    });
+    assert_eq!(arrived, written);
+}
+
 #[test]
 fn gives_up_on_a_stopped_journal_at_the_end() {
     let dir = tempfile::tempdir().unwrap();
