@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs in the guest, or on a host that needs none: the conformance suite, the system's monitor against ours. Arguments go to
-# `conmon-compat run`.
+# Runs in the guest, or on a host that needs none: the conformance suite, the system's monitor against ours, and what CRI-O's
+# table has only for such a system. Arguments go to `conmon-compat run`.
 set -euo pipefail
 programs=$(mktemp -d /var/tmp/conmon-programs.XXXXXX)
 trap 'rm -rf "$programs"' EXIT
@@ -10,5 +10,9 @@ find "$binaries" -maxdepth 1 -type f -perm -u+x -exec cp -t "$programs" {} +
 # The container's program is linked statically by the build script, which leaves it elsewhere.
 cp "$(find "$binaries/build" -path '*/out/payload' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)" "$programs/payload"
 export CONMON_COMPAT_SCENARIOS=$WORKSPACE/fixtures/scenarios
-"$programs/conmon-compat" run --reference "${CONMON_REFERENCE:-/usr/bin/conmon}" \
-    --candidate "${CONMON_CANDIDATE:-$programs/conmon}" --junit "$XOUT/suite.xml" --html "$XOUT/suite.html" "$@"
+monitors=(--reference "${CONMON_REFERENCE:-/usr/bin/conmon}" --candidate "${CONMON_CANDIDATE:-$programs/conmon}")
+status=0
+"$programs/conmon-compat" run "${monitors[@]}" --junit "$XOUT/suite.xml" --html "$XOUT/suite.html" "$@" || status=$?
+"$programs/crio-compat" "${monitors[@]}" --junit "$XOUT/crio.xml" \
+    --filter systemd/ --filter stop/records-the-lack-of-memory || status=$?
+exit $status
