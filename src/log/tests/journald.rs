@@ -278,8 +278,12 @@ fn a_journal_that_vanishes_while_it_is_slow_sets_the_log_free() {
         log.write(Stream::Stdout, &b"some text\n".repeat(100), &quiet());
     }
     drop(journal);
-    log.resume(&quiet());
-    assert!(!log.is_blocked());
+    // A process that another test is starting may hold the socket for a moment.
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    while log.is_blocked() {
+        assert!(std::time::Instant::now() < end, "blocked by a journal that is gone");
+        log.resume(&quiet());
+    }
 }
 
 /// Podman's case `journald/keeps-every-line` on a busy machine.
