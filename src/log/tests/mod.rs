@@ -22,6 +22,17 @@ fn quiet() -> Diagnostics {
     diag
 }
 
+/// Waits for what follows from a closed descriptor: a process that another test is starting
+/// may hold it for a moment.
+#[track_caller]
+fn soon(what: &str, mut fact: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    while !fact() {
+        assert!(std::time::Instant::now() < end, "in vain: {what}");
+        std::thread::yield_now();
+    }
+}
+
 fn to_file(path: &Path) -> LogConfig {
     LogConfig {
         k8s_file: Some(path.to_path_buf()),
