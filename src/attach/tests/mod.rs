@@ -131,6 +131,20 @@ fn stdin_pipe(at_last_leave: AtLastLeave) -> (OwnedFd, ContainerStdin) {
     (read_end, ContainerStdin::pipe(write_end, at_last_leave))
 }
 
+/// The end comes at once, unless a process that another test is starting holds the other end
+/// for a moment.
+#[track_caller]
+fn assert_input_ends(input: &OwnedFd) {
+    let end = monotonic() + DEADLINE;
+    loop {
+        match read_input(input) {
+            Some(bytes) => return assert_eq!(bytes, b""),
+            None => assert!(monotonic() < end, "the input does not end"),
+        }
+        std::thread::yield_now();
+    }
+}
+
 /// What the container can read now; `None` means that it would have to wait.
 fn read_input(input: &OwnedFd) -> Option<Vec<u8>> {
     let mut bytes = vec![0; 100_000];

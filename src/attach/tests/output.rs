@@ -43,9 +43,9 @@ fn a_stopped_client_holds_output_back_and_nothing_else() {
     world.settle();
     assert!(world.attach.is_congested());
     drop(stopped);
-    world.settle();
+    // A process that another test is starting may hold the connection for a moment.
+    world.turn_until(|world| world.client_count() == 1);
     assert!(!world.attach.is_congested() && !world.attach.has_queued());
-    assert_eq!(world.client_count(), 1);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_client_that_takes_nothing_is_cut_off_and_its_input_still_arrives() {
     assert!(!world.attach.has_queued() && !world.attach.is_congested());
     assert_eq!(world.attach.deadline(), None);
     assert_eq!(read_input(&input).unwrap(), b"last words");
-    assert_eq!(read_input(&input).unwrap(), b"");
+    assert_input_ends(&input);
 }
 
 #[test]

@@ -40,6 +40,8 @@ impl Journal {
     /// A new socket at the old one's place, as after a restart.
     fn restart(&mut self) {
         std::fs::remove_file(self.dir.path().join("socket")).unwrap();
+        // A process that another test is starting may hold the old one for a moment.
+        self.socket.shutdown(std::net::Shutdown::Both).unwrap();
         self.socket = bind(self.dir.path());
     }
 
