@@ -29,6 +29,7 @@ pub mod stage;
 pub mod subject;
 pub mod suite;
 mod sys;
+pub mod tables;
 pub mod text;
 pub mod verdict;
 pub mod world;

@@ -6,15 +6,14 @@ use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-/// Set when the whole run is to end.
-pub static STOP: AtomicBool = AtomicBool::new(false);
+use crate::tables::STOP;
 
 /// How a script ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
