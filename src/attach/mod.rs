@@ -89,17 +89,13 @@ impl Attach {
         self.listener.as_ref().filter(|_| !rests).map(AsFd::as_fd)
     }
 
-    /// Whether a client waits to be accepted. To ask is much cheaper than to accept in vain,
-    /// for which the kernel makes a socket first.
-    pub(crate) fn has_waiting(&self) -> bool {
-        self.listener.as_ref().is_some_and(|listener| is_readable(listener.as_fd()))
-    }
-
     /// Accepts the clients that are waiting, and returns how many; they see what is broadcast
     /// from now on.
     pub(crate) fn accept(&mut self, now: Duration, diagnostics: &Diagnostics) -> usize {
         let mut accepted = 0;
-        let Some(listener) = &self.listener else { return accepted };
+        // To ask is much cheaper than to accept in vain, for which the kernel makes a socket.
+        let waits = |listener: &&OwnedFd| is_readable(listener.as_fd());
+        let Some(listener) = self.listener.as_ref().filter(waits) else { return accepted };
         for _ in 0..ACCEPTS_PER_TURN {
             match accept(listener.as_fd()) {
                 Ok(socket) => {
@@ -264,9 +260,7 @@ impl Attach {
     /// Closes the listening socket and every client, who see the end of file. Clients that
     /// were not accepted yet see one too, and not a reset.
     pub(crate) fn close_clients(&mut self, now: Duration, diagnostics: &Diagnostics) {
-        if self.has_waiting() {
-            self.accept(now, diagnostics);
-        }
+        self.accept(now, diagnostics);
         self.listener = None;
         self.accept_again = None;
         self.clients = Vec::new();

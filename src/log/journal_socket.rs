@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
@@ -82,20 +82,8 @@ impl JournalSocket {
     /// Waits until the journal may take an entry; `false` when the deadline came first.
     pub(crate) fn wait_writable(&self, deadline: Duration) -> bool {
         let Some(socket) = &self.socket else { return false };
-        loop {
-            let left = deadline.saturating_sub(sys::time::monotonic());
-            if left.is_zero() {
-                return false;
-            }
-            // Rounded up, lest the last millisecond is spent spinning.
-            let left = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
-            let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
-            match poll(&mut fds, left) {
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => return true,
-                Err(_) => return false,
-            }
-        }
+        let left = deadline.saturating_sub(sys::time::monotonic());
+        !left.is_zero() && sys::poll::wait_for(socket.as_fd(), PollFlags::POLLOUT, left)
     }
 
     /// Counts entries that will not be sent.

@@ -129,7 +129,7 @@ impl ContainerProcess {
 }
 
 fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
-    sys::poll::wait_for(pidfd, PollFlags::POLLIN, Duration::ZERO)
+    sys::poll::is_readable(pidfd)
 }
 
 fn is_reaped(pidfd: BorrowedFd<'_>) -> bool {

@@ -415,9 +415,7 @@ impl Monitor<'_> {
         self.log.write(stream, bytes, self.diag);
         if let Some(attach) = &mut self.attach {
             // Whoever connected before this was read is entitled to it.
-            if attach.has_waiting() {
-                attach.accept(now, self.diag);
-            }
+            attach.accept(now, self.diag);
             attach.broadcast(stream, bytes, now, self.diag);
         }
     }

@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::PollFlags;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// What one wait watches: descriptors, each with the token it answers to.
 ///
@@ -65,11 +65,10 @@ impl<T: Copy> PollSet<T> {
     }
 }
 
-/// Whether `fd` can be read, without waiting.
+/// Whether `fd` can be read, without waiting. Unlike [`wait_for`] it allocates nothing.
 pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
-    let mut fd = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one valid entry; a timeout of zero does not wait.
-    unsafe { libc::poll(&raw mut fd, 1, 0) > 0 }
+    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 /// Waits until `fd` reports one of `events`, a hang-up or an error; `false` when `timeout`
