@@ -7,7 +7,6 @@
 
 #![allow(
     clippy::indexing_slicing,
-    clippy::print_stdout,
     clippy::print_stderr,
     reason = "a command-line tool; its slices are checked where they are made"
 )]
@@ -21,11 +20,13 @@ pub mod host;
 pub mod normalize;
 pub mod observation;
 pub mod observe;
+
 pub mod paths;
 pub mod podman;
 pub mod report;
 pub mod scenario;
 pub mod stage;
+pub mod stdout;
 pub mod subject;
 pub mod suite;
 mod sys;

@@ -1,6 +1,6 @@
 //! The command: run, list, show, record, check, doctor, bench.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to people")]
+#![allow(clippy::print_stderr, reason = "it talks to people")]
 
 mod bench;
 mod cli;

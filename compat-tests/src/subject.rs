@@ -54,3 +54,13 @@ impl Subject {
 pub fn is_ours(version: &Version) -> bool {
     version.build.as_str().contains("rust")
 }
+
+/// The reference and the candidate of a test program: those that the environment names, else the distribution's and the one
+/// beside `program`.
+#[must_use]
+pub fn named_by_environment(program: &Path) -> (PathBuf, PathBuf) {
+    let named = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
+    let reference = named("CONMON_REFERENCE").unwrap_or_else(|| "/usr/bin/conmon".into());
+    let candidate = named("CONMON_CANDIDATE").unwrap_or_else(|| program.with_file_name("conmon"));
+    (reference, candidate)
+}

@@ -9,13 +9,14 @@ use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::podman::report::{self, Row, Verdict};
+use crate::stdout;
 
 /// Set when the whole run is to end.
 pub static STOP: AtomicBool = AtomicBool::new(false);
 
-/// The options of each of these commands.
+/// The options of each of these commands. They must not have this name for their own: clap makes a group of each.
 #[derive(Args)]
-pub struct Options {
+pub struct Common {
     /// The monitor that is known to be right.
     #[arg(long, env = "CONMON_REFERENCE", default_value = "/usr/bin/conmon")]
     pub reference: PathBuf,
@@ -26,10 +27,10 @@ pub struct Options {
     #[arg(long)]
     filter: Vec<String>,
     /// Cases at a time.
-    #[arg(long)]
+    #[arg(long, value_parser = at_least_one)]
     jobs: Option<usize>,
     /// How often to play each case.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
     repeat: usize,
     /// List the cases, and what keeps them from being played here.
     #[arg(long)]
@@ -40,7 +41,7 @@ pub struct Options {
     junit: Option<PathBuf>,
 }
 
-impl Options {
+impl Common {
     /// Keeps the cases that are wanted.
     ///
     /// # Errors
@@ -119,19 +120,34 @@ impl Options {
         let failed = count(Row::failed);
         let skipped = count(|row| matches!(row.verdict, Verdict::Skipped { .. }));
         let known = count(|row| matches!(row.verdict, Verdict::DiffersAsKnown { .. }));
-        println!("\n{} cases, {known} known differences", rows.len());
+        stdout::print_line(format_args!("\n{} cases, {known} known differences", rows.len()));
         for row in rows.iter().filter(|row| row.failed()) {
-            println!("failed: {}", row.case);
+            stdout::print_line(format_args!("failed: {}", row.case));
         }
-        println!("{} passed, {failed} failed, {skipped} skipped", rows.len() - failed - skipped);
+        stdout::print_line(format_args!(
+            "{} passed, {failed} failed, {skipped} skipped",
+            rows.len() - failed - skipped
+        ));
         Ok(failed == 0)
+    }
+}
+
+/// A number of which zero would mean that nothing is compared, and nothing fails.
+///
+/// # Errors
+///
+/// It is none.
+pub fn at_least_one(word: &str) -> Result<usize, String> {
+    match word.parse() {
+        Ok(0) | Err(_) => Err("a number from 1 on".into()),
+        Ok(number) => Ok(number),
     }
 }
 
 /// Prints a case for `--list`, with what keeps it from being played here.
 pub fn print_listed(id: &str, why: &str, lack: Option<String>) {
     let note = lack.map_or(String::new(), |reason| format!(" [skipped: {reason}]"));
-    println!("{id}: {why}{note}");
+    stdout::print_line(format_args!("{id}: {why}{note}"));
 }
 
 /// Has the first of these signals end the run, orderly: after what is in progress, and with worlds removed.
@@ -146,5 +162,29 @@ pub fn end_on_signals() {
                 STOP.store(true, Ordering::Relaxed);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        common: Common,
+    }
+
+    #[test]
+    fn a_run_of_nothing_is_refused() {
+        for option in ["--repeat", "--jobs"] {
+            assert!(Command::try_parse_from(["x", option, "0"]).is_err(), "{option}");
+            assert!(Command::try_parse_from(["x", option, "1"]).is_ok(), "{option}");
+        }
+        let options = Command::parse_from(["x", "--filter", "b"]).common;
+        assert!(options.choose(&mut vec!["a"], |id| (*id).to_owned()).is_err());
+        assert!(options.choose(&mut vec!["a", "ab"], |id| (*id).to_owned()).is_ok());
     }
 }

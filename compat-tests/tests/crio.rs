@@ -12,6 +12,7 @@ use conmon_compat::crio::table::{self, Table};
 use conmon_compat::podman::report::{Row, Verdict};
 use conmon_compat::scenario::RuntimeKind;
 use conmon_compat::stage::Fault;
+use conmon_compat::subject;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Each fault of `faults/faults.rs`, put into the C reference, with the case that must fail for it.
@@ -27,10 +28,6 @@ const TEETH: &[(&str, &str)] = &[
     ("kills-nobody", "exec/times-out"),
     ("sigpipe-kept", "stop/survives-the-kill-signal-of-its-scope"),
 ];
-
-fn named(variable: &str, default: PathBuf) -> PathBuf {
-    std::env::var_os(variable).map_or(default, PathBuf::from)
-}
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -49,8 +46,7 @@ fn main() -> ExitCode {
 
 fn trials() -> anyhow::Result<Vec<Trial>> {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_crio-compat"));
-    let reference = named("CONMON_REFERENCE", "/usr/bin/conmon".into());
-    let candidate = named("CONMON_CANDIDATE", program.with_file_name("conmon"));
+    let (reference, candidate) = subject::named_by_environment(&program);
     if !nix::unistd::geteuid().is_root() || !reference.exists() {
         let reason = format!("this needs root and {}", reference.display());
         let trial = Trial::test("crio", || Ok(())).with_kind(reason).with_ignored_flag(true);

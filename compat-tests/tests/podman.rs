@@ -11,11 +11,8 @@ use conmon_compat::podman::case::{self, Case};
 use conmon_compat::podman::host::Host;
 use conmon_compat::podman::report::Row;
 use conmon_compat::podman::table::{Settings, Table};
+use conmon_compat::subject;
 use libtest_mimic::{Arguments, Failed, Trial};
-
-fn named(variable: &str, default: PathBuf) -> PathBuf {
-    std::env::var_os(variable).map_or(default, PathBuf::from)
-}
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -43,9 +40,10 @@ fn trials(arguments: &Arguments) -> Result<Vec<Trial>, String> {
         }
     };
     let program = PathBuf::from(env!("CARGO_BIN_EXE_podman-compat"));
+    let (reference, candidate) = subject::named_by_environment(&program);
     let settings = Settings {
-        reference: &named("CONMON_REFERENCE", "/usr/bin/conmon".into()),
-        candidate: &named("CONMON_CANDIDATE", program.with_file_name("conmon")),
+        reference: &reference,
+        candidate: &candidate,
         runtimes: &["crun".to_owned(), "runc".to_owned()],
         cases: &directory,
         keep: false,

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use conmon_compat::host::Host;
 use conmon_compat::report::text;
 use conmon_compat::scenario::{RuntimeKind, Scenario};
-use conmon_compat::subject::Subject;
+use conmon_compat::subject::{Subject, named_by_environment};
 use conmon_compat::suite::{Outcome, Source, Suite, Task, TaskResult};
 use conmon_compat::verdict;
 use rstest::rstest;
@@ -21,12 +21,10 @@ fn suite() -> &'static Suite {
     static SUITE: OnceLock<Suite> = OnceLock::new();
     SUITE.get_or_init(|| {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_conmon-compat"));
-        let subject = |variable: &str, default: PathBuf| {
-            let path = std::env::var_os(variable).map_or(default, PathBuf::from);
-            Subject::check(&path).unwrap_or_else(|error| panic!("{error:#}"))
-        };
-        let reference = subject("CONMON_REFERENCE", "/usr/bin/conmon".into());
-        let candidate = subject("CONMON_CANDIDATE", program.with_file_name("conmon"));
+        let (reference, candidate) = named_by_environment(&program);
+        let subject =
+            |path: &Path| Subject::check(path).unwrap_or_else(|error| panic!("{error:#}"));
+        let (reference, candidate) = (subject(&reference), subject(&candidate));
         let known = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/divergences.toml");
         let equals = reference.is_ours() || !candidate.is_ours();
         Suite {

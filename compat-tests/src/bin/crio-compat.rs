@@ -1,5 +1,5 @@
 //! Plays CRI-O's part with two monitors through a table of cases and prints where CRI-O would see a difference.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stderr)]
 
 use std::process::ExitCode;
 
@@ -10,13 +10,14 @@ use conmon_compat::crio::table::{self, Table};
 use conmon_compat::host::Host;
 use conmon_compat::podman::report::Row;
 use conmon_compat::scenario::RuntimeKind;
-use conmon_compat::{crio, stage, tables};
+use conmon_compat::{crio, stage, stdout, tables};
 
 /// Compares two monitors by what CRI-O sees of them.
 #[derive(Parser)]
+#[command(name = "crio-compat", version)]
 struct Options {
     #[command(flatten)]
-    common: tables::Options,
+    common: tables::Common,
     /// OCI runtimes, each case is played with each: crun, runc.
     #[arg(long, value_parser = runtime, default_values = ["crun", "runc"])]
     runtime: Vec<RuntimeKind>,
@@ -70,9 +71,9 @@ fn run(options: &Options) -> Result<bool> {
         table.reference.label, table.candidate.label
     );
     let show = |row: &Row| {
-        println!("{}", row.text());
+        stdout::print_line(row.text());
         if options.verbose {
-            println!("{}", row.candidate.as_ref().map_or("", |outcome| &outcome.stdout));
+            stdout::print_line(row.candidate.as_ref().map_or("", |outcome| &outcome.stdout));
         }
     };
     let rows = common.play(&tasks, |task| table.play(task), show);

@@ -1,5 +1,5 @@
 //! Runs Podman with two monitors through a table of cases and prints where users would see a difference.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stderr)]
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,13 +9,14 @@ use clap::Parser;
 use conmon_compat::podman::case::{self, Case};
 use conmon_compat::podman::host::Host;
 use conmon_compat::podman::table::{Settings, Table};
-use conmon_compat::{stage, tables};
+use conmon_compat::{stage, stdout, tables};
 
 /// Compares two monitors by what Podman's users see.
 #[derive(Parser)]
+#[command(name = "podman-compat", version)]
 struct Options {
     #[command(flatten)]
-    common: tables::Options,
+    common: tables::Common,
     /// OCI runtimes to try, the first that works is used.
     #[arg(long, default_values = ["crun", "runc"])]
     runtime: Vec<String>,
@@ -64,7 +65,7 @@ fn run(options: &Options) -> Result<bool> {
         "podman {} with {}; reference conmon {}, candidate conmon {}",
         table.host.podman, table.plan.runtime, table.reference_version, table.candidate_version
     );
-    let rows = common.play(&cases, |case| table.play(case), |row| println!("{}", row.text()));
+    let rows = common.play(&cases, |case| table.play(case), |row| stdout::print_line(row.text()));
     drop(table);
     common.finish("podman", &rows)
 }

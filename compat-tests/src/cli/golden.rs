@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use conmon_compat::host::Host;
 use conmon_compat::observation::Observation;
-use conmon_compat::stage;
 use conmon_compat::subject::{Subject, is_ours};
 use conmon_compat::suite::{self, Outcome, Source, Suite, TaskResult};
+use conmon_compat::{stage, stdout};
 use serde::{Deserialize, Serialize};
 
 use super::run::{Known, Output, compare};
@@ -90,7 +90,7 @@ impl RecordArgs {
         if !failures.is_empty() {
             bail!("not recorded:\n{}", failures.join("\n"));
         }
-        println!("{} recorded in {}", binary.label, self.out.display());
+        stdout::print_line(format_args!("{} recorded in {}", binary.label, self.out.display()));
         Ok(true)
     }
 }

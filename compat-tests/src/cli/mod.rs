@@ -10,8 +10,10 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use conmon_compat::host::Host;
 use conmon_compat::scenario::{self, RuntimeKind, Scenario};
+use conmon_compat::stdout;
 use conmon_compat::subject::Subject;
 use conmon_compat::suite::{self, Task};
+use conmon_compat::tables::at_least_one;
 use conmon_compat::text::glob;
 
 /// Compares two container monitors by running real containers under both.
@@ -81,13 +83,6 @@ impl Pace {
     fn jobs(&self) -> usize {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         self.jobs.unwrap_or(cores * 4)
-    }
-}
-
-fn at_least_one(word: &str) -> Result<usize, String> {
-    match word.parse() {
-        Ok(0) | Err(_) => Err("a number from 1 on".into()),
-        Ok(number) => Ok(number),
     }
 }
 
@@ -177,7 +172,8 @@ impl Cli {
             Command::Run(args) => args.run(),
             Command::List(selection) => {
                 for task in selection.tasks()? {
-                    println!("{:60} {}", task.key(), task.scenario.data.why.replace('\n', " "));
+                    let why = task.scenario.data.why.replace('\n', " ");
+                    stdout::print_line(format_args!("{:60} {why}", task.key()));
                 }
                 Ok(true)
             }
@@ -186,7 +182,7 @@ impl Cli {
                 let found = all.iter().find(|s| s.name == scenario);
                 let found = found
                     .with_context(|| format!("no scenario `{scenario}`; `list` shows them all"))?;
-                print!("{}", show::describe(found)?);
+                stdout::print(show::describe(found)?);
                 Ok(true)
             }
             Command::Record(args) => args.run(),
@@ -201,15 +197,16 @@ impl Cli {
 fn doctor(selection: &Selection) -> Result<bool> {
     let host = Host::look();
     for finding in host.findings() {
-        match finding.found {
-            Ok(found) => println!("{} {}: {found}", console::style("ok  ").green(), finding.what),
-            Err(lack) => println!("{} {}: {lack}", console::style("lack").yellow(), finding.what),
-        }
+        let (word, text) = match finding.found {
+            Ok(found) => (console::style("ok  ").green(), found),
+            Err(lack) => (console::style("lack").yellow(), lack),
+        };
+        stdout::print_line(format_args!("{word} {}: {text}", finding.what));
     }
     let program = program()?;
     for kind in [RuntimeKind::Crun, RuntimeKind::Standin] {
         if let Err(problem) = suite::tools(&program, &host, kind) {
-            println!("{} {problem:#}", console::style("lack").red());
+            stdout::print_line(format_args!("{} {problem:#}", console::style("lack").red()));
         }
     }
     let tasks = selection.tasks()?;
@@ -220,7 +217,7 @@ fn doctor(selection: &Selection) -> Result<bool> {
             Some(format!("  {}: {reason}", task.key()))
         })
         .collect();
-    println!("{} of {} runs will be skipped", skipped.len(), tasks.len());
-    skipped.iter().for_each(|line| println!("{line}"));
+    stdout::print_line(format_args!("{} of {} runs will be skipped", skipped.len(), tasks.len()));
+    skipped.iter().for_each(stdout::print_line);
     Ok(nix::unistd::geteuid().is_root())
 }

@@ -10,7 +10,7 @@ use conmon_compat::host::Host;
 use conmon_compat::report::{html, machine, text};
 use conmon_compat::stage::Fault;
 use conmon_compat::suite::{Outcome, Source, Suite, Task};
-use conmon_compat::{cgroup, stage, verdict};
+use conmon_compat::{cgroup, stage, stdout, verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Pace, Selection, built_monitor, program, subject};
@@ -169,9 +169,9 @@ pub fn compare(
     outcomes.sort_by_key(|outcome| outcome.task.key());
     let stale = suite.stale(&outcomes, complete);
     if output.tap {
-        print!("{}", machine::tap(&outcomes, &stale));
+        stdout::print(machine::tap(&outcomes, &stale));
     } else {
-        print!("{}", text::summary(suite, &outcomes, &stale));
+        stdout::print(text::summary(suite, &outcomes, &stale));
     }
     write_files(suite, &outcomes, &stale, output)?;
     anyhow::ensure!(
@@ -199,16 +199,16 @@ fn tell(bar: &ProgressBar, outcome: &Outcome, output: &Output, suite: &Suite) {
         return;
     }
     if bar.is_hidden() {
-        println!("{}", text::line(outcome));
+        stdout::print_line(text::line(outcome));
         if !details.is_empty() {
-            println!("{details}");
+            stdout::print_line(details);
         }
         return;
     }
     bar.inc(1);
     bar.set_message(outcome.task.scenario.name.clone());
     if !outcome.is_good() || output.verbose {
-        bar.suspend(|| println!("{}{details}", text::line(outcome)));
+        bar.suspend(|| stdout::print_line(format_args!("{}{details}", text::line(outcome))));
     }
 }
 
