@@ -15,7 +15,8 @@ pub struct Inheritance {
     pub oom_score_adj: Option<i32>,
 }
 
-/// Makes `command` start its process as `inheritance` says, in a process group of its own.
+/// Makes `command` start its process as `inheritance` says, in a process group of its own, with the default action for all
+/// signals: whoever runs the tests (nohup, say) may ignore some.
 pub fn bequeath(command: &mut Command, inheritance: &Inheritance) {
     let pairs: Vec<(RawFd, RawFd)> =
         inheritance.fds.iter().map(|(number, fd)| (*number, fd.as_raw_fd())).collect();
@@ -25,6 +26,10 @@ pub fn bequeath(command: &mut Command, inheritance: &Inheritance) {
         unsafe {
             libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
         };
+        for signal in 1..=31 {
+            // SAFETY: installs no handler; what cannot be changed is refused, which is as good.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
         for &(number, source) in &pairs {
             assert_ne!(number, source, "sources are below the numbers given out");
             // SAFETY: dup2 replaces a number that only the program to be started will use.

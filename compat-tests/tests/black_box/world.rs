@@ -201,10 +201,13 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // A monitor may start its exit command while we look, so look until nobody is left.
+        // A monitor may start its exit command while we look, and a process has no environment for a moment of its exec: so look
+        // until nobody is left, and then again.
+        let mut empty = 0;
         for _ in 0..1000 {
             let left = self.processes();
-            if left.is_empty() {
+            empty = if left.is_empty() { empty + 1 } else { 0 };
+            if empty == 3 {
                 return;
             }
             for pid in left {
