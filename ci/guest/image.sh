@@ -86,6 +86,9 @@ cat >"$etc/systemd/system/conmon-guest.service" <<'X'
 [Unit]
 Description=Run the host's script
 After=multi-user.target dbus.service systemd-journald.service systemd-tmpfiles-setup.service
+# Lingering starts it too, but nobody waits for that.
+Wants=user@1000.service
+After=user@1000.service
 [Service]
 ExecStart=/usr/local/sbin/conmon-guest
 ExecStopPost=/usr/bin/systemctl poweroff --force --force

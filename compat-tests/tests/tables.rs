@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+use std::fs;
 use std::io::pipe;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use assert_cmd::assert::OutputAssertExt;
@@ -12,6 +15,14 @@ use rstest::rstest;
 
 const PODMAN: &str = env!("CARGO_BIN_EXE_podman-compat");
 const CRIO: &str = env!("CARGO_BIN_EXE_crio-compat");
+
+fn is_root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: worlds need root");
+    }
+    root
+}
 
 #[rstest]
 #[case::podman(PODMAN, "podman-compat")]
@@ -41,8 +52,7 @@ fn a_run_of_nothing_is_refused(#[case] program: &str) {
 fn lists_and_plays_a_case_and_reports_it(#[case] program: &str, #[case] id: &str) {
     let listed = Command::new(program).args(["--list", "--filter", id]).assert().success();
     listed.stdout(contains(id));
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: worlds need root");
+    if !is_root() {
         return;
     }
     let reports = tempfile::tempdir().unwrap();
@@ -51,6 +61,37 @@ fn lists_and_plays_a_case_and_reports_it(#[case] program: &str, #[case] id: &str
     command.args(["--runtime", "crun", "--filter", id, "--junit"]).arg(&report);
     command.assert().success().stdout(contains(id).and(contains("0 failed")));
     assert!(std::fs::read_to_string(&report).unwrap().contains("<testcase"));
+}
+
+/// A monitor that fails once for a container named `c`, and works from then on.
+fn failing_once(directory: &Path, monitor: &Path) -> PathBuf {
+    let path = directory.join("fails-once");
+    let text = format!(
+        "#!/bin/sh\ncase \"$*\" in *' -n c '*) ! mkdir {0}.did 2>/dev/null || exit 1 ;; esac\nexec {1} \"$@\"\n",
+        path.display(),
+        monitor.display()
+    );
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[rstest]
+#[case::reference("--reference", 0, "; once more")]
+#[case::candidate("--candidate", 1, "")]
+fn only_the_reference_gets_a_second_try(
+    #[case] side: &str,
+    #[case] status: i32,
+    #[case] said: &str,
+) {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let monitor = failing_once(directory.path(), Path::new("/usr/bin/conmon"));
+    let mut command = Command::new(PODMAN);
+    command.args(["--filter", "run/detaches-at-once-and-is-waited-for", side]).arg(monitor);
+    command.assert().code(status).stderr(contains(said));
 }
 
 #[rstest]
