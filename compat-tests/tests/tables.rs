@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 use std::fs;
-use std::io::pipe;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -99,7 +98,7 @@ fn only_the_reference_gets_a_second_try(
 #[case::crio(CRIO, &["--list"])]
 #[case::scenarios(env!("CARGO_BIN_EXE_conmon-compat"), &["list"])]
 fn a_reader_that_leaves_does_no_harm(#[case] program: &str, #[case] words: &[&str]) {
-    let (reader, writer) = pipe().unwrap();
+    let (reader, writer) = nix::unistd::pipe().unwrap();
     drop(reader);
     Command::new(program).args(words).stdout(writer).assert().success().stderr("");
 }

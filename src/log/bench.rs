@@ -4,7 +4,7 @@
 //! `cargo test --release log::bench -- --ignored --nocapture --test-threads=1`
 
 use std::fs::File;
-use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ fn pattern(line: usize) -> Vec<u8> {
 
 /// CPU seconds per GB of a thread that reads lines of `line` bytes and passes them to `sink`.
 fn measure(line: usize, mut sink: impl FnMut(&[u8])) -> f64 {
-    let (mut reader, mut writer): (PipeReader, PipeWriter) = pipe().unwrap();
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    let (mut reader, mut writer) = (File::from(reader), File::from(writer));
     let feed = std::thread::spawn(move || {
         let bytes = pattern(line);
         for _ in 0..OUTPUT_BYTES / bytes.len() {

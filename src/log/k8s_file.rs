@@ -26,8 +26,10 @@ use crate::sys::pages::Pages;
 
 /// Reads up to this length are framed on the stack; a quiet container needs no more.
 const QUIET_BYTES: usize = 1024;
-const QUIET_SCRATCH: usize = 4096;
-const _: () = assert!(QUIET_SCRATCH >= SCRATCH_MIN);
+const QUIET_SCRATCH: usize = {
+    assert!(SCRATCH_MIN <= 4096);
+    4096
+};
 
 /// What a busy container's output is framed in; released when it falls silent.
 const BUSY_SCRATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(128 * 1024 - 1);
