@@ -162,6 +162,11 @@ impl K8sFile {
         self.stalled.is_some()
     }
 
+    /// How much a FIFO or terminal used as a log has not taken yet.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.stalled.as_ref().map_or(0, |stalled| stalled.rest().len())
+    }
+
     /// Writes on after [`Self::is_blocked`]; to be called when the file takes bytes again.
     pub(crate) fn resume(&mut self, diag: &Diagnostics) {
         let Some(mut stalled) = self.stalled.take() else { return };
