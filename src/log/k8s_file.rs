@@ -259,11 +259,17 @@ impl K8sFile {
             }
             return false;
         }
-        let size = self.written + waiting + record_bytes(line) as u64;
-        if *may_renew && self.limits.size.is_some_and(|max| size > max) {
+        let size = record_bytes(line) as u64;
+        let max = self.limits.size;
+        let is_over = |written: u64| max.is_some_and(|max| written + size > max);
+        if *may_renew && is_over(self.written + waiting) {
             self.flush(batch, diag);
-            self.renew(diag);
-            *may_renew = !self.renewal_failing;
+            // On a full disk less may have been written, or nothing that is worth a backup.
+            let is_empty = self.written == 0 && self.lost.is_some();
+            if is_over(self.written) && !is_empty {
+                self.renew(diag);
+                *may_renew = !self.renewal_failing;
+            }
         }
         true
     }
