@@ -238,6 +238,16 @@ mod tests {
     }
 
     #[test]
+    fn a_watch_that_cannot_be_set_up_costs_only_itself() {
+        let group = tempfile::tempdir().unwrap();
+        assert!(start_v1(group.path(), &quiet()).is_none());
+        std::fs::write(group.path().join("cgroup.event_control"), "").unwrap();
+        assert!(start_v1(group.path(), &quiet()).is_none());
+        std::fs::write(group.path().join("memory.oom_control"), "").unwrap();
+        assert!(start_v1(group.path(), &quiet()).is_some());
+    }
+
+    #[test]
     fn reads_both_counters_and_no_other() {
         let text = b"low 9\nhigh 8\nmax 7\noom 2\noom_kill 1\noom_group_kill 5\n";
         assert_eq!(parse_counts(text, &quiet()), Counts { oom: 2, oom_kill: 1 });

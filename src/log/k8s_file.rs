@@ -164,6 +164,11 @@ impl K8sFile {
         self.stalled.is_some()
     }
 
+    /// How much a FIFO or terminal used as a log has not taken yet.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.stalled.as_ref().map_or(0, |stalled| stalled.rest().len())
+    }
+
     /// Writes on after [`Self::is_blocked`]; to be called when the file takes bytes again.
     pub(crate) fn resume(&mut self, diag: &Diagnostics) {
         let Some(mut stalled) = self.stalled.take() else { return };
@@ -256,11 +261,17 @@ impl K8sFile {
             }
             return false;
         }
-        let size = self.written + waiting + record_bytes(line) as u64;
-        if *may_renew && self.limits.size.is_some_and(|max| size > max) {
+        let size = record_bytes(line) as u64;
+        let max = self.limits.size;
+        let is_over = |written: u64| max.is_some_and(|max| written + size > max);
+        if *may_renew && is_over(self.written + waiting) {
             self.flush(batch, diag);
-            self.renew(diag);
-            *may_renew = !self.renewal_failing;
+            // On a full disk less may have been written, or nothing that is worth a backup.
+            let is_empty = self.written == 0 && self.lost.is_some();
+            if is_over(self.written) && !is_empty {
+                self.renew(diag);
+                *may_renew = !self.renewal_failing;
+            }
         }
         true
     }

@@ -124,9 +124,10 @@ impl Log {
         }
     }
 
-    /// How much waits for the journal; falls as long as that is alive.
+    /// How much waits to be taken; falls as long as somebody takes it.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.journald.as_ref().map_or(0, Journald::waiting_bytes)
+        self.k8s_file.as_ref().map_or(0, K8sFile::waiting_bytes)
+            + self.journald.as_ref().map_or(0, Journald::waiting_bytes)
     }
 
     /// Hands over unfinished lines and what waits; gives up when nothing of it has been taken

@@ -127,6 +127,15 @@ impl ConsoleSocket {
     }
 }
 
+impl Drop for ConsoleSocket {
+    /// Where the monitor fails before there is a runtime, nobody gives the socket up.
+    fn drop(&mut self) {
+        if let State::Listening(_) = self.state {
+            let _ = nix::unistd::unlink(&self.path);
+        }
+    }
+}
+
 fn bind_new_name(listener: &OwnedFd, directory: &Path) -> nix::Result<PathBuf> {
     let mut last = Errno::EADDRINUSE;
     for _ in 0..NAME_TRIES {

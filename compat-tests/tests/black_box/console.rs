@@ -190,3 +190,16 @@ fn a_container_that_closes_its_terminal_costs_no_cpu(
     assert_eq!(monitor.ended_within(A_WHILE), None);
     assert!(cpu_time(monitor.pid()) - before < A_WHILE / 10);
 }
+
+/// F25: what fails before there is a runtime leaves no socket that nobody listens to.
+#[rstest]
+#[case::reference(Reference, 1)]
+#[case::candidate(Candidate, 0)]
+fn a_failure_before_the_runtime_leaves_a_socket(#[case] subject: Subject, #[case] expected: usize) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    world.container(&["exit", "0"]);
+    fs::create_dir(world.path("bundle/ctl")).unwrap();
+    assert_eq!(world.create().with(&["-t", "--sync"]).start().code(), 1);
+    assert!(!world.path("pidfile").exists());
+    assert_eq!(left_in_temporary_directory(&world), expected);
+}

@@ -413,3 +413,14 @@ fn an_entry_too_long_for_a_datagram_comes_as_a_sealed_file() {
     let long = fields(&datagrams[0]).into_iter().find(|(name, _)| name == "LONG").unwrap();
     assert_eq!(long.1.len(), 1 << 20);
 }
+
+/// The original takes 128 fields; with one more it logs nothing at all.
+#[test]
+fn any_number_of_labels_is_sent() {
+    let journal = Journal::new();
+    let labels = (0..300).map(|number| format!("L{number}=v").into()).collect();
+    let config = LogConfig { labels, ..LogConfig::default() };
+    journal.log_with(&config).write(Stream::Stdout, b"one\n", &quiet());
+    let [datagram] = journal.datagrams().try_into().unwrap();
+    assert_eq!(fields(&datagram).iter().filter(|(name, _)| name.starts_with('L')).count(), 300);
+}

@@ -148,7 +148,9 @@ fn a_slow_reader_of_a_fifo_stops_the_output_but_loses_nothing() {
         let mut buffer = [0; 10_007];
         let count = reader.read(&mut buffer).unwrap();
         received.extend_from_slice(&buffer[..count]);
+        let before = log.waiting_bytes();
         log.resume(&quiet());
+        assert!(log.waiting_bytes() < before, "progress, by which a slow reader is known");
     }
     log.write(Stream::Stderr, b"last\n", &quiet());
     drop(log);
