@@ -87,14 +87,13 @@ impl Monitor<'_> {
 
     /// Reads what the runtime left in its stderr, without waiting for whoever else holds it.
     fn collect_runtime_words(&mut self, creation: &mut Creation) {
-        let Some(stderr) = &mut self.stderr else { return };
         let now = sys::time::monotonic();
-        while let Read::Bytes(length) = stderr.read(&mut self.work.buffer, now) {
+        while let Some(stderr) = &mut self.stderr {
+            let Read::Bytes(length) = stderr.read(&mut self.work.buffer, now) else { return };
             let surplus = creation.hold(Stream::Stderr, self.work.buffer.filled(length));
             if let Some(surplus) = surplus {
                 // More than the pipe can have held: somebody is writing still.
-                self.log.write(Stream::Stderr, &surplus, self.diag);
-                break;
+                return self.deliver(Stream::Stderr, &surplus, now);
             }
         }
     }
