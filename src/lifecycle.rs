@@ -146,11 +146,10 @@ fn prepare(
 /// Waits for the caller's first byte; returns the pipe if a second one is to come.
 fn wait_for_start(config: &Config, inherited: &mut Inherited) -> Result<Option<OwnedFd>, Failure> {
     // An empty or zero variable names stdin, which is not a start pipe.
-    let is_set =
-        std::env::var_os(START_PIPE).is_some_and(|value| !matches!(value.as_bytes(), b"" | b"0"));
-    let Some(pipe) = is_set.then(|| inherited.take_pipe(START_PIPE)).transpose()?.flatten() else {
+    if launch::names_stdin(START_PIPE) {
         return Ok(None);
-    };
+    }
+    let Some(pipe) = inherited.take_pipe(START_PIPE)? else { return Ok(None) };
     launch::read_start_pipe(pipe.as_fd())?;
     let second = matches!(config.operation, Operation::Exec { attach: true, .. });
     Ok(second.then_some(pipe))

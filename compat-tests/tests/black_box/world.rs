@@ -270,6 +270,12 @@ impl<'w> Monitor<'w> {
         self
     }
 
+    /// Has standard input come from `path`.
+    pub fn stdin_from(mut self, path: &Path) -> Self {
+        self.prelude = Some(format!("exec < {}", path.display()));
+        self
+    }
+
     /// Mounts a tmpfs of 256 KiB at `directory` for the monitor alone, half of it taken by a
     /// file `ballast`.
     pub fn on_small_disk(mut self, directory: &Path) -> Self {
