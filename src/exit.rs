@@ -41,8 +41,12 @@ pub(crate) fn write_exit_files(config: &Config, code: i32) -> Result<(), Failure
     outcome
 }
 
-/// `<dir>/<name>` even when `name` is absolute or empty, as plain concatenation makes it.
+/// `<dir>/<name>` even when `name` is absolute or empty, as plain concatenation makes it. An
+/// empty directory is the working directory.
 fn child_path(dir: &Path, name: &std::ffi::OsStr) -> PathBuf {
+    if dir.as_os_str().is_empty() {
+        return PathBuf::from(name);
+    }
     let joined = concat(&[dir.as_os_str().as_bytes(), b"/", name.as_bytes()]);
     PathBuf::from(std::ffi::OsString::from_vec(joined))
 }
