@@ -80,10 +80,15 @@ pub(crate) fn run_exit_command(
     }
 }
 
+/// The signals that the exit command finds at their defaults: those the monitor has changed,
+/// and those it would pass on, which a shell ignores for what it runs in the background.
+const ORDINARY: [Signal; 5] =
+    [Signal::SIGPIPE, Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
+
 fn become_exit_command(command: &ExitCommand, oom_score: &OomScore) -> ! {
     oom_score.restore();
     // An ordinary program expects ordinary signals.
-    for signal in [Signal::SIGPIPE, Signal::SIGCHLD, Signal::SIGTERM] {
+    for signal in ORDINARY {
         let _ = sys::process::reset_signal(signal);
     }
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);

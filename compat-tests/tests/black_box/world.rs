@@ -299,6 +299,12 @@ impl<'w> Monitor<'w> {
         self
     }
 
+    /// Has the monitor start with these signals ignored.
+    pub fn ignoring(mut self, signals: &[i32]) -> Self {
+        self.inheritance.ignored = signals.to_vec();
+        self
+    }
+
     /// Gives the monitor one more descriptor; returns its number.
     pub fn inherit(&mut self, fd: OwnedFd) -> i32 {
         let number = FIRST_FD + i32::try_from(self.inheritance.fds.len()).unwrap();
