@@ -345,6 +345,50 @@ fn works_without_a_sync_pipe(#[values(Reference, Candidate)] subject: Subject) {
     assert_eq!(monitor.exit_file(), "6");
 }
 
+/// F0: the original says it on stderr alone. The options tell the word, however they are spelled.
+#[rstest]
+#[case::reference(Reference, &["--api-version=1"], None)]
+#[case::create(Candidate, &[], Some("pid"))]
+#[case::flag_with_a_value(Candidate, &["--api-version=1"], Some("data"))]
+#[case::letters(Candidate, &["-te"], Some("exit_code"))]
+#[case::value_of_an_option(Candidate, &["--name", "-e"], Some("pid"))]
+fn a_refused_option_is_reported(
+    #[case] subject: Subject,
+    #[case] options: &[&str],
+    #[case] key: Option<&str>,
+) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    let monitor = world.create_legacy().with(options).with(&["--log-level", "loud"]);
+    let monitor = monitor.sync_pipe().start();
+    let expected =
+        key.map(|key| format!("{{\"{key}\": -1, \"message\": \"No such log level loud\"}}\n"));
+    assert_eq!(monitor.sync().report(), expected);
+}
+
+/// F0: an attach pipe that cannot be used is told on the sync pipe, which can.
+#[rstest]
+#[case::reference(Reference, Some("99"), None)]
+#[case::closed(
+    Candidate,
+    Some("99"),
+    Some("unable to make _OCI_ATTACHPIPE CLOEXEC Bad file descriptor")
+)]
+#[case::no_number(Candidate, Some("abc"), Some("unable to parse _OCI_ATTACHPIPE"))]
+#[case::none(Candidate, None, Some("--attach specified but _OCI_ATTACHPIPE was not"))]
+fn a_bad_attach_pipe_is_reported(
+    #[case] subject: Subject,
+    #[case] value: Option<&str>,
+    #[case] text: Option<&str>,
+) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    let mut monitor = world.exec().with(&["--exec-attach"]).sync_pipe();
+    if let Some(value) = value {
+        monitor = monitor.env("_OCI_ATTACHPIPE", value);
+    }
+    let expected = text.map(|text| format!("{{\"data\": -1, \"message\": \"{text}\"}}\n"));
+    assert_eq!(monitor.start().sync().report(), expected);
+}
+
 #[rstest]
 #[case::not_a_number("12x", "[conmon:e]: unable to parse _OCI_SYNCPIPE")]
 #[case::a_closed_number(
