@@ -236,6 +236,8 @@ fn start<'a>(
         ready.null.replace_stdio()?;
         diag.leave_stderr();
     }
+    // A process that was forked to the background has no children yet.
+    let strangers = if config.sync { sys::process::children() } else { Vec::new() };
     launch::become_subreaper()?;
     let ends = Ends::create(config)?;
     let mut sockets = Sockets::create(config, diag)?;
@@ -258,6 +260,7 @@ fn start<'a>(
                 sync: SyncPipe::new(None, Key::Pid),
                 attach_pipe: None,
                 inherited,
+                strangers,
                 oom_score: ready.oom_score,
                 log: ready.log,
                 attach: sockets.attach,

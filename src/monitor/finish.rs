@@ -11,7 +11,6 @@ use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
-use nix::unistd::Pid;
 
 use super::{KILL_PATIENCE, Monitor, Phase, Remains};
 use crate::exit::{reap_until, run_exit_command, write_exit_files};
@@ -245,10 +244,9 @@ impl Monitor<'_> {
             }
             _ => {}
         }
-        let path = format!("/proc/self/task/{}/children", nix::unistd::gettid());
-        let Ok(children) = std::fs::read_to_string(path) else { return };
-        for pid in children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        let strangers = &self.strangers;
+        for pid in sys::process::children().into_iter().filter(|pid| !strangers.contains(pid)) {
+            let _ = kill(pid, Signal::SIGKILL);
         }
     }
 }

@@ -215,6 +215,19 @@ fn a_container_without_pid_file_runs_on(#[case] subject: Subject, #[case] expect
     }
 }
 
+/// F6: what a shell started before it became the monitor is not what the runtime left.
+#[rstest]
+fn a_child_from_before_is_left_alone(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    world.script(&[], &[&["exit", "0"]]);
+    let child = world.text("child");
+    let monitor = world.create().with(&["--sync"]).sync_pipe();
+    let mut monitor = monitor.after(&format!("sleep 1000 & echo $! > {child}")).start();
+    assert_eq!(monitor.code(), 1);
+    let child = fs::read_to_string(child).unwrap().trim().parse().unwrap();
+    assert_eq!(within(A_WHILE / 5, || (!alive(child)).then_some(())), None);
+}
+
 /// F7: the original takes what `atoi` makes of it.
 #[rstest]
 #[case::garbage_reference(Reference, "abc", "{\"data\": 0}\n")]

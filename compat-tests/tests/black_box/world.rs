@@ -271,9 +271,22 @@ impl<'w> Monitor<'w> {
     }
 
     /// Has standard input come from `path`.
-    pub fn stdin_from(mut self, path: &Path) -> Self {
-        self.prelude = Some(format!("exec < {}", path.display()));
+    pub fn stdin_from(self, path: &Path) -> Self {
+        self.after(&format!("exec < {}", path.display()))
+    }
+
+    /// Has a shell run `commands` before it becomes the monitor.
+    pub fn after(mut self, commands: &str) -> Self {
+        self.prelude = Some(commands.to_owned());
         self
+    }
+
+    /// Hides /proc from the monitor.
+    pub fn without_proc(self) -> Self {
+        self.after(
+            "[ -n \"$UNSHARED\" ] || UNSHARED=1 exec unshare -m sh -c \"$0\" \"$0\" \"$@\"; \
+             mount -t tmpfs none /proc || exit 125; unset UNSHARED",
+        )
     }
 
     /// Mounts a tmpfs of 256 KiB at `directory` for the monitor alone, half of it taken by a
