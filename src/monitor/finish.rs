@@ -55,11 +55,7 @@ impl Monitor<'_> {
         self.attach_pipe = None;
         self.close_idle_clients();
 
-        let mut failed = false;
-        if let Err(failure) = write_exit_files(self.config, code) {
-            self.diag.failure(&failure);
-            failed = true;
-        }
+        let recorded = write_exit_files(self.config, code, self.diag);
         if self.config.is_exec() {
             let timed_out = matches!(self.phase, Phase::TimedOut);
             let message: &[u8] = if timed_out { b"command timed out" } else { b"" };
@@ -68,7 +64,7 @@ impl Monitor<'_> {
             }
         }
         self.grant_clients_their_grace();
-        let status = if failed { 1 } else { code as u8 };
+        let status = if recorded { code as u8 } else { 1 };
         self.leave(status)
     }
 
