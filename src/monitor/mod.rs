@@ -296,6 +296,7 @@ impl Monitor<'_> {
 
     fn phase_timed_out(&mut self) {
         let Phase::Running { container, .. } = &self.phase else { return };
+        self.diag.info("Timed out, killing main loop");
         container.kill_group();
         container.wait_for_death(KILL_PATIENCE);
         self.final_oom_check();
