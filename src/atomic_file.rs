@@ -20,21 +20,24 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Failur
     let suffix = random_suffix();
     let temporary = concat(&[path.as_os_str().as_bytes(), b".", suffix.as_bytes()]);
     let temporary = PathBuf::from(std::ffi::OsString::from_vec(temporary));
-    let failed = |verb: &[u8], path: &Path, errno| {
+    let named =
+        |path: &Path| concat(&["“".as_bytes(), path.as_os_str().as_bytes(), "”".as_bytes()]);
+    let (old, new) = (named(&temporary), named(path));
+    // GLib's words, as the reference hands them on.
+    let failed = |words: &[&[u8]], errno| {
         let reason = sys::errno::describe(errno);
-        let path = path.as_os_str().as_bytes();
-        let quotes = ("“".as_bytes(), "”: ".as_bytes());
-        Failure::new(concat(&[verb, quotes.0, path, quotes.1, reason.as_bytes()]))
+        Failure::new(concat(&[&words.concat(), b": ", reason.as_bytes()]))
     };
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     let file = open(&temporary, flags, Mode::from_bits_truncate(0o666))
-        .map_err(|errno| failed(b"Failed to create file ", &temporary, errno))?;
+        .map_err(|errno| failed(&[b"Failed to create file ", &old], errno))?;
     let written = write_all(&file, content)
-        .map_err(|errno| failed(b"Failed to write file ", &temporary, errno))
+        .map_err(|errno| failed(&[b"Failed to write file ", &old, b": write() failed"], errno))
         .and_then(|()| {
             let here = nix::fcntl::AT_FDCWD;
-            renameat(here, &temporary, here, path)
-                .map_err(|errno| failed(b"Failed to rename file ", &temporary, errno))
+            let words =
+                [b"Failed to rename file ", &old[..], b" to ", &new, b": g_rename() failed"];
+            renameat(here, &temporary, here, path).map_err(|errno| failed(&words, errno))
         });
     if written.is_err() {
         // The name is ours alone; what is left of it helps nobody.
@@ -98,7 +101,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("taken");
         std::fs::create_dir(&path).unwrap();
-        assert!(write_atomically(&path, b"1").is_err());
+        let failure = write_atomically(&path, b"1").unwrap_err();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        let text = String::from_utf8(failure.sentence()).unwrap();
+        let end = format!("” to “{}”: g_rename() failed: Is a directory", path.display());
+        assert!(text.starts_with("Failed to rename file “") && text.ends_with(&end), "{text}");
     }
 }

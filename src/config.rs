@@ -52,6 +52,13 @@ pub(crate) enum Api {
     V1,
 }
 
+impl Api {
+    /// The level of a caller that gave `--api-version`, or did not.
+    pub(crate) fn given(version: bool) -> Self {
+        if version { Self::V1 } else { Self::Legacy }
+    }
+}
+
 /// What the runtime is asked to do.
 #[derive(Debug)]
 pub(crate) enum Operation {

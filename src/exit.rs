@@ -21,28 +21,28 @@ use crate::sys;
 /// Writes the exit code to `<persist-dir>/exit`, then to `<exit-dir>/<cid>`.
 ///
 /// The second is what wakes callers, which then read the first. Both are tried whatever
-/// becomes of the other.
-///
-/// # Errors
-///
-/// The first failure, after both attempts.
-pub(crate) fn write_exit_files(config: &Config, code: i32) -> Result<(), Failure> {
+/// becomes of the other. Returns whether both succeeded; each failure is said.
+pub(crate) fn write_exit_files(config: &Config, code: i32, diag: &Diagnostics) -> bool {
     let persist = config.persist_dir.as_ref().map(|dir| (dir.join("exit"), "container exit file"));
     let exit = config.exit_dir.as_ref().map(|dir| (child_path(dir, &config.cid), "exit file"));
     let text = code.to_string();
-    let mut outcome = Ok(());
+    let mut complete = true;
     for (path, what) in [persist, exit].into_iter().flatten() {
-        let written = write_atomically(&path, text.as_bytes()).map_err(|failure| {
+        if let Err(failure) = write_atomically(&path, text.as_bytes()) {
             let intro = format!("Failed to write {text} to {what}: ");
-            Failure::new(concat(&[intro.as_bytes(), &failure.sentence()]))
-        });
-        outcome = outcome.and(written);
+            diag.failure(&Failure::new(concat(&[intro.as_bytes(), &failure.sentence()])));
+            complete = false;
+        }
     }
-    outcome
+    complete
 }
 
-/// `<dir>/<name>` even when `name` is absolute or empty, as plain concatenation makes it.
+/// `<dir>/<name>` even when `name` is absolute or empty, as plain concatenation makes it. An
+/// empty directory is the working directory.
 fn child_path(dir: &Path, name: &std::ffi::OsStr) -> PathBuf {
+    if dir.as_os_str().is_empty() {
+        return PathBuf::from(name);
+    }
     let joined = concat(&[dir.as_os_str().as_bytes(), b"/", name.as_bytes()]);
     PathBuf::from(std::ffi::OsString::from_vec(joined))
 }
@@ -76,10 +76,15 @@ pub(crate) fn run_exit_command(
     }
 }
 
+/// The signals that the exit command finds at their defaults: those the monitor has changed,
+/// and those it would pass on, which a shell ignores for what it runs in the background.
+const ORDINARY: [Signal; 5] =
+    [Signal::SIGPIPE, Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
+
 fn become_exit_command(command: &ExitCommand, oom_score: &OomScore) -> ! {
     oom_score.restore();
     // An ordinary program expects ordinary signals.
-    for signal in [Signal::SIGPIPE, Signal::SIGCHLD, Signal::SIGTERM] {
+    for signal in ORDINARY {
         let _ = sys::process::reset_signal(signal);
     }
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);

@@ -66,6 +66,11 @@ impl Inherited {
     }
 }
 
+/// Whether the environment variable `name` holds the number of stdin.
+pub(crate) fn names_stdin(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| parse_fd(&value) == Ok(0))
+}
+
 /// Reads a descriptor's number as strtol(3) does, but the whole of `value` must be one.
 ///
 /// An empty value reads as 0. The errno is `ERANGE` for a number too large, else none.

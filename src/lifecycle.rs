@@ -17,7 +17,7 @@ use nix::unistd::pipe2;
 
 use crate::attach::{AtLastLeave, Attach, ContainerStdin};
 use crate::cli::{self, Outcome};
-use crate::config::{Config, Operation, Refusal};
+use crate::config::{Api, Config, Operation, Refusal};
 use crate::control::{ControlFifo, Kind};
 use crate::diagnostics::{Diagnostics, Level, write_stderr};
 use crate::failure::Failure;
@@ -47,15 +47,16 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
     let options = match cli::parse(arguments.iter()) {
         Outcome::Run(options) => options,
         Outcome::Print(text) => return print(&text),
-        Outcome::Refuse(text) => return refuse_usage(&text, arguments, &mut inherited),
+        Outcome::Refuse(text) => return refuse_usage(&text, guess_key(arguments), &mut inherited),
     };
     let diag = crate::config::diagnostics(&options);
+    let key = Key::of(Api::given(options.api_version), options.exec);
     let config = match Config::from_options(*options, &crate::config::System) {
         Ok(config) => config,
-        Err(Refusal::Plain(text)) => return refuse_usage(&text, arguments, &mut inherited),
+        Err(Refusal::Plain(text)) => return refuse_usage(&text, key, &mut inherited),
         Err(Refusal::Diagnosed(failure)) => {
             diag.failure(&failure);
-            return report_usage(&failure.report(), arguments, &mut inherited);
+            return report_usage(&failure.report(), key, &mut inherited);
         }
     };
     match prepare(&config, &diag, &mut inherited) {
@@ -88,23 +89,25 @@ fn print(text: &[u8]) -> u8 {
 
 /// Refuses a command line that cannot be understood.
 #[inline(never)]
-fn refuse_usage(text: &[u8], arguments: Arguments, inherited: &mut Inherited) -> u8 {
+fn refuse_usage(text: &[u8], key: Key, inherited: &mut Inherited) -> u8 {
     write_stderr(text);
-    report_usage(text.trim_ascii_end(), arguments, inherited)
+    report_usage(text.trim_ascii_end(), key, inherited)
 }
 
 /// Tells the caller what is wrong with the command line: with a terminal it may have nobody
-/// reading stderr. Which words it expects is guessed from the options, valid or not.
+/// reading stderr.
 #[inline(never)]
-fn report_usage(text: &[u8], arguments: Arguments, inherited: &mut Inherited) -> u8 {
-    let given = |options: &[&str]| arguments.iter().any(|arg| options.iter().any(|o| arg == *o));
-    let api =
-        if given(&["--api-version"]) { crate::config::Api::V1 } else { crate::config::Api::Legacy };
-    let key = Key::of(api, given(&["-e", "--exec"]));
+fn report_usage(text: &[u8], key: Key, inherited: &mut Inherited) -> u8 {
     if let Ok(sync) = inherited.take_pipe(SYNC_PIPE) {
         let _ = SyncPipe::new(sync, key).report(-1, text);
     }
     1
+}
+
+/// Which word a caller expects whose command line cannot be read.
+fn guess_key(arguments: Arguments) -> Key {
+    let given = |options: &[&str]| arguments.iter().any(|arg| options.iter().any(|o| arg == *o));
+    Key::of(Api::given(given(&["--api-version"])), given(&["-e", "--exec"]))
 }
 
 /// What the monitor's process has when it comes into being.
@@ -146,11 +149,10 @@ fn prepare(
 /// Waits for the caller's first byte; returns the pipe if a second one is to come.
 fn wait_for_start(config: &Config, inherited: &mut Inherited) -> Result<Option<OwnedFd>, Failure> {
     // An empty or zero variable names stdin, which is not a start pipe.
-    let is_set =
-        std::env::var_os(START_PIPE).is_some_and(|value| !matches!(value.as_bytes(), b"" | b"0"));
-    let Some(pipe) = is_set.then(|| inherited.take_pipe(START_PIPE)).transpose()?.flatten() else {
+    if launch::names_stdin(START_PIPE) {
         return Ok(None);
-    };
+    }
+    let Some(pipe) = inherited.take_pipe(START_PIPE)? else { return Ok(None) };
     launch::read_start_pipe(pipe.as_fd())?;
     let second = matches!(config.operation, Operation::Exec { attach: true, .. });
     Ok(second.then_some(pipe))
@@ -163,19 +165,21 @@ struct CallerPipes {
 }
 
 impl CallerPipes {
-    fn adopt(config: &Config, inherited: &mut Inherited) -> Result<Self, Failure> {
+    fn none() -> Self {
+        Self { sync: SyncPipe::new(None, Key::Pid), attach: None }
+    }
+
+    /// Takes what the environment names. What was taken before a failure stays, to tell it.
+    fn adopt(&mut self, config: &Config, inherited: &mut Inherited) -> Result<(), Failure> {
         let key = Key::of(config.api, config.is_exec());
-        let sync = SyncPipe::new(inherited.take_pipe(SYNC_PIPE)?, key);
-        let attach = match config.operation {
-            Operation::Exec { attach: true, .. } => {
-                let pipe = inherited.take_pipe(ATTACH_PIPE)?.ok_or_else(|| {
-                    Failure::new(format!("--attach specified but {ATTACH_PIPE} was not"))
-                })?;
-                Some(SyncPipe::new(Some(pipe), Key::Data))
-            }
-            _ => None,
-        };
-        Ok(Self { sync, attach })
+        self.sync = SyncPipe::new(inherited.take_pipe(SYNC_PIPE)?, key);
+        if let Operation::Exec { attach: true, .. } = config.operation {
+            let pipe = inherited.take_pipe(ATTACH_PIPE)?.ok_or_else(|| {
+                Failure::new(format!("--attach specified but {ATTACH_PIPE} was not"))
+            })?;
+            self.attach = Some(SyncPipe::new(Some(pipe), Key::Data));
+        }
+        Ok(())
     }
 }
 
@@ -183,13 +187,9 @@ impl CallerPipes {
 #[inline(never)]
 fn monitor(config: &Config, diag: &Diagnostics, mut inherited: Inherited, ready: Ready) -> u8 {
     let notify = create_notify(config, diag);
-    let mut pipes = match CallerPipes::adopt(config, &mut inherited) {
-        Ok(pipes) => pipes,
-        Err(failure) => {
-            diag.failure(&notify.err().unwrap_or(failure));
-            return 1;
-        }
-    };
+    let mut pipes = CallerPipes::none();
+    let adopted = pipes.adopt(config, &mut inherited);
+    let notify = notify.and_then(|notify| adopted.map(|()| notify));
     match notify.and_then(|notify| start(config, diag, inherited, ready, notify, &mut pipes)) {
         Err(failure) => {
             diag.failure(&failure);
@@ -236,6 +236,8 @@ fn start<'a>(
         ready.null.replace_stdio()?;
         diag.leave_stderr();
     }
+    // A process that was forked to the background has no children yet.
+    let strangers = if config.sync { sys::process::children() } else { Vec::new() };
     launch::become_subreaper()?;
     let ends = Ends::create(config)?;
     let mut sockets = Sockets::create(config, diag)?;
@@ -258,6 +260,7 @@ fn start<'a>(
                 sync: SyncPipe::new(None, Key::Pid),
                 attach_pipe: None,
                 inherited,
+                strangers,
                 oom_score: ready.oom_score,
                 log: ready.log,
                 attach: sockets.attach,

@@ -140,7 +140,7 @@ impl Config {
             cid,
             cuuid: options.cuuid,
             operation,
-            api: if options.api_version { Api::V1 } else { Api::Legacy },
+            api: Api::given(options.api_version),
             bundle,
             container_pidfile,
             conmon_pidfile: options.conmon_pidfile.map(PathBuf::from),

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::{Pid, getpgid};
+use nix::unistd::{Pid, getpgid, getpgrp};
 
 use crate::signals::Ended;
 use crate::sys;
@@ -106,7 +106,9 @@ impl ContainerProcess {
     /// Kills the process and its whole process group.
     pub(crate) fn kill_group(&self) {
         // The process is alive or a zombie, so its number and group are still its own.
-        let group = getpgid(Some(self.pid)).ok().filter(|group| group.as_raw() > 1);
+        // The monitor's own group has the monitor in it.
+        let is_its_own = |group: &Pid| group.as_raw() > 1 && *group != getpgrp();
+        let group = getpgid(Some(self.pid)).ok().filter(is_its_own);
         let killed = match group {
             Some(group) => killpg(group, Signal::SIGKILL),
             None => self.signal(Signal::SIGKILL),

@@ -11,7 +11,6 @@ use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
-use nix::unistd::Pid;
 
 use super::{KILL_PATIENCE, Monitor, Phase, Remains};
 use crate::exit::{reap_until, run_exit_command, write_exit_files};
@@ -56,11 +55,7 @@ impl Monitor<'_> {
         self.attach_pipe = None;
         self.close_idle_clients();
 
-        let mut failed = false;
-        if let Err(failure) = write_exit_files(self.config, code) {
-            self.diag.failure(&failure);
-            failed = true;
-        }
+        let recorded = write_exit_files(self.config, code, self.diag);
         if self.config.is_exec() {
             let timed_out = matches!(self.phase, Phase::TimedOut);
             let message: &[u8] = if timed_out { b"command timed out" } else { b"" };
@@ -69,7 +64,7 @@ impl Monitor<'_> {
             }
         }
         self.grant_clients_their_grace();
-        let status = if failed { 1 } else { code as u8 };
+        let status = if recorded { code as u8 } else { 1 };
         self.leave(status)
     }
 
@@ -245,10 +240,9 @@ impl Monitor<'_> {
             }
             _ => {}
         }
-        let path = format!("/proc/self/task/{}/children", nix::unistd::gettid());
-        let Ok(children) = std::fs::read_to_string(path) else { return };
-        for pid in children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        let strangers = &self.strangers;
+        for pid in sys::process::children().into_iter().filter(|pid| !strangers.contains(pid)) {
+            let _ = kill(pid, Signal::SIGKILL);
         }
     }
 }

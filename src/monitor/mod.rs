@@ -62,6 +62,8 @@ pub(crate) struct Monitor<'a> {
     /// Told long ago that the attach socket is there; closed at the container's end.
     pub(crate) attach_pipe: Option<SyncPipe>,
     pub(crate) inherited: Inherited,
+    /// Children from before this program was executed in the process. They are the caller's.
+    pub(crate) strangers: Vec<Pid>,
     pub(crate) oom_score: OomScore,
     pub(crate) log: Log,
     pub(crate) attach: Option<Attach>,
@@ -294,6 +296,7 @@ impl Monitor<'_> {
 
     fn phase_timed_out(&mut self) {
         let Phase::Running { container, .. } = &self.phase else { return };
+        self.diag.info("Timed out, killing main loop");
         container.kill_group();
         container.wait_for_death(KILL_PATIENCE);
         self.final_oom_check();

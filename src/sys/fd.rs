@@ -3,6 +3,9 @@
 use nix::errno::Errno;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
+/// Up to where descriptors are looked for one by one, when the kernel does not list them.
+const HIGHEST: RawFd = 1024;
+
 /// Opens /dev/null in the place of each standard descriptor that is closed, so that no other
 /// file gets its number.
 pub(crate) fn open_standard() -> nix::Result<()> {
@@ -27,7 +30,10 @@ pub(crate) fn open_standard() -> nix::Result<()> {
 /// For `main`, as its first act, when nothing else in the process owns a descriptor yet. The
 /// listing's own descriptor is closed before the numbers are adopted.
 pub(crate) fn adopt_open_at_start() -> Vec<OwnedFd> {
-    let Ok(listing) = std::fs::read_dir("/proc/self/fd") else { return Vec::new() };
+    let Ok(listing) = std::fs::read_dir("/proc/self/fd") else {
+        // No /proc, or not for us: there may be pipes of the caller all the same.
+        return (3..HIGHEST).filter(|number| is_open(*number)).map(adopt).collect();
+    };
     let numbers: Vec<RawFd> = listing
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|number| *number > 2)
@@ -62,7 +68,6 @@ pub(crate) fn duplicate_stdio(number: RawFd) -> nix::Result<OwnedFd> {
 /// For a child that does one more thing and then leaves without running any destructor:
 /// nothing there uses a descriptor it no longer has. Allocates nothing.
 pub(super) fn close_all_but_stdio() {
-    const HIGHEST: RawFd = 1024;
     // SAFETY: see above; the caller is such a child. The call takes plain integers.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
     if closed == 0 {

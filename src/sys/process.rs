@@ -73,6 +73,13 @@ pub(crate) fn reap_any() -> Option<(Pid, i32)> {
     (pid > 0).then(|| (Pid::from_raw(pid), status))
 }
 
+/// The pids of this process's children; none where the kernel does not list them.
+pub(crate) fn children() -> Vec<Pid> {
+    let path = format!("/proc/self/task/{}/children", nix::unistd::gettid());
+    let list = std::fs::read_to_string(path).unwrap_or_default();
+    list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
+}
+
 extern "C" fn leave_with_1(_signal: libc::c_int) {
     leave(1);
 }

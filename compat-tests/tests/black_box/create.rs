@@ -4,8 +4,10 @@ use crate::facts::{A_WHILE, alive, await_fact, parse_mask, signal_mask, stat, st
 use crate::peer::Received;
 use crate::subject::Subject::{self, Candidate, Reference};
 use crate::world::{CID, World};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use rstest::rstest;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 const SIGPIPE_BIT: u64 = 1 << (libc::SIGPIPE - 1);
@@ -47,6 +49,21 @@ fn does_nothing_before_the_start_byte(#[values(Reference, Candidate)] subject: S
     monitor.start_pipe().send(b"x");
     assert_eq!(monitor.ended().code(), Some(0));
     assert!(monitor.container() > 1);
+}
+
+/// The start pipe's number must be above 0, however it is spelled.
+#[rstest]
+fn standard_input_is_no_start_pipe(
+    #[values(Reference, Candidate)] subject: Subject,
+    #[values("", "0", "00", " 0", "-0")] number: &str,
+) {
+    let world = World::new(subject);
+    world.container(&["exit", "3"]);
+    let fifo = world.path("stdin");
+    mkfifo(&fifo, Mode::S_IRWXU).unwrap();
+    let _writer = File::options().read(true).write(true).open(&fifo).unwrap();
+    let monitor = world.create().with(&["--sync"]).stdin_from(&fifo);
+    assert_eq!(monitor.env("_OCI_STARTPIPE", number).start().code(), 3);
 }
 
 #[rstest]

@@ -58,6 +58,17 @@ fn reports_the_status_alone_without_api_version(#[values(Reference, Candidate)] 
     assert_eq!(monitor.code(), 12);
 }
 
+/// Where descriptors are not listed, pipes have their numbers all the same.
+#[rstest]
+fn reports_without_proc(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    world.container(&["exit", "12"]);
+    let monitor = legacy(&world).without("-b").with(&["--sync"]).without_proc();
+    let mut monitor = monitor.sync_pipe().start();
+    assert_eq!(monitor.sync().rest(), "{\"exit_code\": 12}\n");
+    assert_eq!(monitor.code(), 12);
+}
+
 #[rstest]
 #[case::with_api_version(true, "data")]
 #[case::without_api_version(false, "exit_code")]

@@ -8,6 +8,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use rstest::rstest;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 #[rstest]
 #[case::success(&["exit", "0"], "0", 0)]
@@ -135,6 +136,21 @@ fn closes_inherited_descriptors_before_the_exit_file(
     fs::write(go, "").unwrap();
     monitor.exit_file();
     assert_eq!(ours.receive_within(std::time::Duration::ZERO), Some(Received::End));
+}
+
+#[rstest]
+fn an_empty_exit_directory_is_the_working_directory(
+    #[values(Reference, Candidate)] subject: Subject,
+) {
+    let world = World::new(subject);
+    world.container(&["exit", "5"]);
+    // A directory of that name at the root would be hit otherwise; nobody has one.
+    let id = "conmon-black-box-empty-exit-directory";
+    let monitor = world.create().with(&["--exit-dir", "", "-c", id, "--sync"]);
+    assert_eq!(monitor.current_dir(&world.path("tmp")).start().code(), 5);
+    let found = fs::read_to_string(world.path("tmp").join(id));
+    let _ = fs::remove_file(Path::new("/").join(id));
+    assert_eq!(found.unwrap(), "5");
 }
 
 /// F9: the original writes neither file when it cannot write the first.

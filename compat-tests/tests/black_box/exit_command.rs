@@ -72,6 +72,18 @@ fn finds_signals(#[case] subject: Subject, #[case] blocked: u64, #[case] ignored
     assert_eq!(parse_mask(record["sig_ignored"].as_str().unwrap()), ignored);
 }
 
+/// A shell starts what it runs in the background with SIGINT and SIGQUIT ignored.
+#[rstest]
+fn can_be_interrupted(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    world.container(&["exit", "0"]);
+    let signals = [libc::SIGINT, libc::SIGQUIT];
+    let mut monitor = with_recorder(&world, &[]).ignoring(&signals).start();
+    monitor.await_end();
+    let ignored = parse_mask(world.record("records")["sig_ignored"].as_str().unwrap());
+    assert_eq!(signals.map(|signal| ignored >> (signal - 1) & 1), [0, 0]);
+}
+
 #[rstest]
 fn is_waited_for_and_its_status_ignored(#[values(Reference, Candidate)] subject: Subject) {
     let world = World::new(subject);

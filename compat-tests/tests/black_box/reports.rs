@@ -215,6 +215,19 @@ fn a_container_without_pid_file_runs_on(#[case] subject: Subject, #[case] expect
     }
 }
 
+/// F6: what a shell started before it became the monitor is not what the runtime left.
+#[rstest]
+fn a_child_from_before_is_left_alone(#[values(Reference, Candidate)] subject: Subject) {
+    let world = World::new(subject);
+    world.script(&[], &[&["exit", "0"]]);
+    let child = world.text("child");
+    let monitor = world.create().with(&["--sync"]).sync_pipe();
+    let mut monitor = monitor.after(&format!("sleep 1000 & echo $! > {child}")).start();
+    assert_eq!(monitor.code(), 1);
+    let child = fs::read_to_string(child).unwrap().trim().parse().unwrap();
+    assert_eq!(within(A_WHILE / 5, || (!alive(child)).then_some(())), None);
+}
+
 /// F7: the original takes what `atoi` makes of it.
 #[rstest]
 #[case::garbage_reference(Reference, "abc", "{\"data\": 0}\n")]
@@ -343,6 +356,50 @@ fn works_without_a_sync_pipe(#[values(Reference, Candidate)] subject: Subject) {
     world.container(&["exit", "6"]);
     let monitor = world.create().start();
     assert_eq!(monitor.exit_file(), "6");
+}
+
+/// F0: the original says it on stderr alone. The options tell the word, however they are spelled.
+#[rstest]
+#[case::reference(Reference, &["--api-version=1"], None)]
+#[case::create(Candidate, &[], Some("pid"))]
+#[case::flag_with_a_value(Candidate, &["--api-version=1"], Some("data"))]
+#[case::letters(Candidate, &["-te"], Some("exit_code"))]
+#[case::value_of_an_option(Candidate, &["--name", "-e"], Some("pid"))]
+fn a_refused_option_is_reported(
+    #[case] subject: Subject,
+    #[case] options: &[&str],
+    #[case] key: Option<&str>,
+) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    let monitor = world.create_legacy().with(options).with(&["--log-level", "loud"]);
+    let monitor = monitor.sync_pipe().start();
+    let expected =
+        key.map(|key| format!("{{\"{key}\": -1, \"message\": \"No such log level loud\"}}\n"));
+    assert_eq!(monitor.sync().report(), expected);
+}
+
+/// F0: an attach pipe that cannot be used is told on the sync pipe, which can.
+#[rstest]
+#[case::reference(Reference, Some("99"), None)]
+#[case::closed(
+    Candidate,
+    Some("99"),
+    Some("unable to make _OCI_ATTACHPIPE CLOEXEC Bad file descriptor")
+)]
+#[case::no_number(Candidate, Some("abc"), Some("unable to parse _OCI_ATTACHPIPE"))]
+#[case::none(Candidate, None, Some("--attach specified but _OCI_ATTACHPIPE was not"))]
+fn a_bad_attach_pipe_is_reported(
+    #[case] subject: Subject,
+    #[case] value: Option<&str>,
+    #[case] text: Option<&str>,
+) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    let mut monitor = world.exec().with(&["--exec-attach"]).sync_pipe();
+    if let Some(value) = value {
+        monitor = monitor.env("_OCI_ATTACHPIPE", value);
+    }
+    let expected = text.map(|text| format!("{{\"data\": -1, \"message\": \"{text}\"}}\n"));
+    assert_eq!(monitor.start().sync().report(), expected);
 }
 
 #[rstest]

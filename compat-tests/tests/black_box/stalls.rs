@@ -157,6 +157,35 @@ fn clients_are_accepted_while_the_runtime_creates(
     assert_eq!(monitor.exit_file(), "3");
 }
 
+/// What the monitor holds back while the runtime is at work is for the clients, too.
+#[rstest]
+fn a_flood_of_stderr_while_the_runtime_ends_reaches_the_client(
+    #[values(Reference, Candidate)] subject: Subject,
+) {
+    let world = World::new(subject);
+    let (begin, end) = (world.text("begin"), world.text("end"));
+    world.script(
+        &["print-bytes-err", "2000000", "x", "exit", "3"],
+        &[&["wait-file", &begin], &["container"], &["pid-file"], &["wait-file", &end]],
+    );
+    let monitor = world.create().sync_pipe().start();
+    let client = Peer::attach(&world.path("bundle/attach"));
+    fs::write(begin, "").unwrap();
+    let container = await_file(&world.path("pidfile")).parse().unwrap();
+    await_settled(container);
+    fs::write(end, "").unwrap();
+    // By now the runtime's end has been answered, while the client still takes nothing.
+    assert_eq!(monitor.container(), container);
+    let mut total = 0;
+    while let Received::Packet(packet) = client.receive() {
+        assert_eq!(packet[0], 3);
+        total += packet.len() - 1;
+    }
+    assert_eq!(total, TWO_MEGABYTES);
+    assert_eq!(monitor.exit_file(), "3");
+    assert_eq!(world.output("stderr").len(), TWO_MEGABYTES);
+}
+
 /// A8: without a terminal nobody reads what the original passes on to its own FIFO.
 #[rstest]
 #[case::reference(Reference, false)]

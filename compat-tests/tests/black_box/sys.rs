@@ -13,22 +13,26 @@ pub struct Inheritance {
     pub fds: Vec<(RawFd, OwnedFd)>,
     pub umask: Option<libc::mode_t>,
     pub oom_score_adj: Option<i32>,
+    /// Signals that are ignored; all others have their default action.
+    pub ignored: Vec<i32>,
 }
 
-/// Makes `command` start its process as `inheritance` says, in a process group of its own, with the default action for all
-/// signals: whoever runs the tests (nohup, say) may ignore some.
+/// Makes `command` start its process as `inheritance` says, in a process group of its own, with no other signals
+/// ignored: whoever runs the tests (nohup, say) may ignore some.
 pub fn bequeath(command: &mut Command, inheritance: &Inheritance) {
     let pairs: Vec<(RawFd, RawFd)> =
         inheritance.fds.iter().map(|(number, fd)| (*number, fd.as_raw_fd())).collect();
     let (umask, oom_score_adj) = (inheritance.umask, inheritance.oom_score_adj);
+    let ignored = inheritance.ignored.clone();
     let prepare = move || {
         // SAFETY: in the forked child; only marks descriptors.
         unsafe {
             libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
         };
         for signal in 1..=31 {
+            let action = if ignored.contains(&signal) { libc::SIG_IGN } else { libc::SIG_DFL };
             // SAFETY: installs no handler; what cannot be changed is refused, which is as good.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
+            unsafe { libc::signal(signal, action) };
         }
         for &(number, source) in &pairs {
             assert_ne!(number, source, "sources are below the numbers given out");

@@ -1,10 +1,12 @@
 //! `--timeout`.
 
-use crate::facts::{alive, await_fact, await_file};
+use crate::facts::{alive, await_fact, await_file, patience};
 use crate::subject::Subject::{self, Candidate, Reference};
 use crate::sys;
 use crate::world::{CID, World};
 use rstest::rstest;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 #[rstest]
@@ -16,7 +18,7 @@ fn ends_the_container_and_records_minus_one(#[values(Reference, Candidate)] subj
     let container = monitor.container();
     assert_eq!(monitor.code(), 255);
     assert_eq!(monitor.exit_file(), "-1");
-    assert_eq!(std::fs::read_to_string(world.path("persist/exit")).unwrap(), "-1");
+    assert_eq!(fs::read_to_string(world.path("persist/exit")).unwrap(), "-1");
     await_fact("the container's end", || (!alive(container)).then_some(()));
     assert_eq!(world.log(), ["stdout F ready"]);
 }
@@ -44,6 +46,24 @@ fn kills_the_whole_process_group(#[values(Reference, Candidate)] subject: Subjec
     monitor.await_log("child");
     assert_eq!(monitor.code(), 255);
     await_fact("everybody's end", || world.processes().is_empty().then_some(()));
+}
+
+/// F14: a container that has made no group of its own is in the monitor's.
+#[rstest]
+#[case::reference(Reference, None)]
+#[case::candidate(Candidate, Some("-1"))]
+fn does_not_kill_the_monitor(#[case] subject: Subject, #[case] expected: Option<&str>) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    let script = format!("#!/bin/sh\nsleep 1000 &\nprintf $! > {}\n", world.text("pidfile"));
+    let runtime = world.path("rt");
+    fs::remove_file(&runtime).unwrap();
+    fs::write(&runtime, script).unwrap();
+    fs::set_permissions(&runtime, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut monitor = world.create().with(&["--timeout", "1", "--sync"]).sync_pipe().start();
+    let container = monitor.container();
+    monitor.ended();
+    assert_eq!(monitor.exit_file_within(patience(expected.is_some())).as_deref(), expected);
+    await_fact("the container's end", || (!alive(container)).then_some(()));
 }
 
 /// F14: when the exit file is there, the original may still be killing.

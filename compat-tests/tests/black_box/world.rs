@@ -270,6 +270,25 @@ impl<'w> Monitor<'w> {
         self
     }
 
+    /// Has standard input come from `path`.
+    pub fn stdin_from(self, path: &Path) -> Self {
+        self.after(&format!("exec < {}", path.display()))
+    }
+
+    /// Has a shell run `commands` before it becomes the monitor.
+    pub fn after(mut self, commands: &str) -> Self {
+        self.prelude = Some(commands.to_owned());
+        self
+    }
+
+    /// Hides /proc from the monitor.
+    pub fn without_proc(self) -> Self {
+        self.after(
+            "[ -n \"$UNSHARED\" ] || UNSHARED=1 exec unshare -m sh -c \"$0\" \"$0\" \"$@\"; \
+             mount -t tmpfs none /proc || exit 125; unset UNSHARED",
+        )
+    }
+
     /// Mounts a tmpfs of 256 KiB at `directory` for the monitor alone, half of it taken by a
     /// file `ballast`.
     pub fn on_small_disk(mut self, directory: &Path) -> Self {
@@ -290,6 +309,12 @@ impl<'w> Monitor<'w> {
 
     pub fn oom_score_adj(mut self, score: i32) -> Self {
         self.inheritance.oom_score_adj = Some(score);
+        self
+    }
+
+    /// Has the monitor start with these signals ignored.
+    pub fn ignoring(mut self, signals: &[i32]) -> Self {
+        self.inheritance.ignored = signals.to_vec();
         self
     }
 
