@@ -1,6 +1,6 @@
 //! Exec sessions.
 
-use crate::facts::{A_WHILE, await_file, await_settled, within};
+use crate::facts::{A_WHILE, await_file, within};
 use crate::peer::{Peer, Received};
 use crate::subject::Subject::{self, Candidate, Reference};
 use crate::world::{CID, Monitor, World};
@@ -169,30 +169,6 @@ fn an_attached_session_waits_for_its_client(
     assert!(text.starts_with("\u{2}first words"), "{text:?}");
     assert_eq!(monitor.sync().text(), "{\"data\": 3}\n");
     assert_eq!(monitor.ended().code(), Some(0));
-}
-
-/// What the monitor holds back while the runtime works is not lost for a client that is slow.
-#[rstest]
-fn a_client_gets_all_that_is_written_beside_the_runtime(
-    #[values(Reference, Candidate)] subject: Subject,
-) {
-    let world = World::new(subject);
-    let (attached, full) = (world.text("attached"), world.text("full"));
-    let verbs = ["wait-file", &attached, "print-bytes-err", "2000000", "x", "exit", "3"];
-    world.script(&verbs, &[&["container"], &["pid-file"], &["wait-file", &full]]);
-    let monitor = world.exec().sync_pipe().start();
-    let container = await_file(&world.path("pidfile")).parse().unwrap();
-    let client = Peer::attach(&world.path("bundle/attach"));
-    fs::write(attached, "").unwrap();
-    await_settled(container);
-    fs::write(full, "").unwrap();
-    assert_eq!(monitor.container(), container);
-    let mut total = 0;
-    while let Received::Packet(packet) = client.receive() {
-        total += packet.len() - 1;
-    }
-    assert_eq!(total, 2_000_000);
-    assert_eq!(monitor.exit_file(), "3");
 }
 
 #[rstest]
