@@ -20,24 +20,23 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Failur
     let suffix = random_suffix();
     let temporary = concat(&[path.as_os_str().as_bytes(), b".", suffix.as_bytes()]);
     let temporary = PathBuf::from(std::ffi::OsString::from_vec(temporary));
-    let named =
-        |path: &Path| concat(&["“".as_bytes(), path.as_os_str().as_bytes(), "”".as_bytes()]);
-    let (old, new) = (named(&temporary), named(path));
     // GLib's words, as the reference hands them on.
-    let failed = |words: &[&[u8]], errno| {
+    let failed = |verb: &str, rest: &[&[u8]], errno| {
         let reason = sys::errno::describe(errno);
-        Failure::new(concat(&[&words.concat(), b": ", reason.as_bytes()]))
+        let old = temporary.as_os_str().as_bytes();
+        let intro = [b"Failed to ", verb.as_bytes(), " file “".as_bytes(), old, "”".as_bytes()];
+        Failure::new(concat(&[&intro.concat(), &rest.concat(), b": ", reason.as_bytes()]))
     };
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     let file = open(&temporary, flags, Mode::from_bits_truncate(0o666))
-        .map_err(|errno| failed(&[b"Failed to create file ", &old], errno))?;
+        .map_err(|errno| failed("create", &[], errno))?;
     let written = write_all(&file, content)
-        .map_err(|errno| failed(&[b"Failed to write file ", &old, b": write() failed"], errno))
+        .map_err(|errno| failed("write", &[b": write() failed"], errno))
         .and_then(|()| {
             let here = nix::fcntl::AT_FDCWD;
-            let words =
-                [b"Failed to rename file ", &old[..], b" to ", &new, b": g_rename() failed"];
-            renameat(here, &temporary, here, path).map_err(|errno| failed(&words, errno))
+            let new = path.as_os_str().as_bytes();
+            let rest = [" to “".as_bytes(), new, "”: g_rename() failed".as_bytes()];
+            renameat(here, &temporary, here, path).map_err(|errno| failed("rename", &rest, errno))
         });
     if written.is_err() {
         // The name is ours alone; what is left of it helps nobody.
