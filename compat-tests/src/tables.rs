@@ -2,17 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::podman::report::{self, Row, Verdict};
+use crate::podman::script::STOP;
 use crate::stdout;
-
-/// Set when the whole run is to end.
-pub static STOP: AtomicBool = AtomicBool::new(false);
 
 /// The options of each of these commands. They must not have this name for their own: clap makes a group of each.
 #[derive(Args)]

@@ -6,14 +6,15 @@ use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::tables::STOP;
+/// Set when the whole run is to end.
+pub static STOP: AtomicBool = AtomicBool::new(false);
 
 /// How a script ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
