@@ -265,9 +265,8 @@ impl<'w> Monitor<'w> {
     }
 
     /// Sets `LISTEN_PID` to the pid of the launched process.
-    pub fn listen_pid_of_itself(mut self) -> Self {
-        self.prelude = Some("export LISTEN_PID=$$".into());
-        self
+    pub fn listen_pid_of_itself(self) -> Self {
+        self.after("export LISTEN_PID=$$")
     }
 
     /// Has standard input come from `path`.
@@ -281,25 +280,26 @@ impl<'w> Monitor<'w> {
         self
     }
 
+    /// The same, where mounts are seen by nobody else.
+    fn after_mounting(self, commands: &str) -> Self {
+        self.after(&format!(
+            "[ -n \"$UNSHARED\" ] || UNSHARED=1 exec unshare -m sh -c \"$0\" \"$0\" \"$@\"; \
+             {commands} || exit 125; unset UNSHARED"
+        ))
+    }
+
     /// Hides /proc from the monitor.
     pub fn without_proc(self) -> Self {
-        self.after(
-            "[ -n \"$UNSHARED\" ] || UNSHARED=1 exec unshare -m sh -c \"$0\" \"$0\" \"$@\"; \
-             mount -t tmpfs none /proc || exit 125; unset UNSHARED",
-        )
+        self.after_mounting("mount -t tmpfs none /proc")
     }
 
     /// Mounts a tmpfs of 256 KiB at `directory` for the monitor alone, half of it taken by a
     /// file `ballast`.
-    pub fn on_small_disk(mut self, directory: &Path) -> Self {
+    pub fn on_small_disk(self, directory: &Path) -> Self {
         let disk = directory.display();
         let mount = format!("mount -t tmpfs -o size=256k small {disk}");
         let fill = format!("head -c 131072 /dev/zero > {disk}/ballast");
-        self.prelude = Some(format!(
-            "[ -n \"$UNSHARED\" ] || UNSHARED=1 exec unshare -m sh -c \"$0\" \"$0\" \"$@\"; \
-             {mount} && {fill} || exit 125; unset UNSHARED"
-        ));
-        self
+        self.after_mounting(&format!("{mount} && {fill}"))
     }
 
     pub fn umask(mut self, mask: u32) -> Self {
