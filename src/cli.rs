@@ -9,6 +9,8 @@
 mod help;
 mod integer;
 mod lexer;
+#[cfg(test)]
+mod properties;
 mod table;
 
 use std::ffi::{OsStr, OsString};

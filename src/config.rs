@@ -3,6 +3,8 @@
 mod check;
 mod log_path;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use std::ffi::OsString;

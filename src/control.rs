@@ -4,6 +4,8 @@
 //! One line is one message. A line that means nothing costs a warning and only itself.
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

@@ -4,6 +4,9 @@
 //! What arrives comes from the container and is hostile: only known lines pass, and neither
 //! an odd datagram nor an absent service manager ends the relay.
 
+#[cfg(test)]
+mod properties;
+
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,9 @@
 //! What is told to the caller on the sync pipe and on the attach pipe: one JSON object a
 //! report, ended by a newline.
 
+#[cfg(test)]
+mod properties;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 

@@ -1,6 +1,8 @@
 //! The container's control group: where it is, and whether its memory ran out.
 
 pub(crate) mod oom;
+#[cfg(test)]
+mod properties;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

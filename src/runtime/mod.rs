@@ -2,4 +2,6 @@
 
 pub(crate) mod argv;
 pub(crate) mod pid_file;
+#[cfg(test)]
+mod properties;
 pub(crate) mod spawn;

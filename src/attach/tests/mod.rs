@@ -4,6 +4,7 @@
 mod input;
 mod listening;
 mod output;
+mod properties;
 
 use nix::poll::{PollFd, PollTimeout, poll};
 use nix::sys::socket::{

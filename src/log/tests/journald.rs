@@ -14,26 +14,26 @@ use super::*;
 use crate::stream::CHUNK_BYTES;
 
 /// A journal that stores nothing until it is asked to.
-struct Journal {
+pub(super) struct Journal {
     dir: tempfile::TempDir,
     socket: UnixDatagram,
 }
 
 /// What an entry says: its text, priority and whether it is marked as partial.
-type Entry = (Vec<u8>, u8, bool);
+pub(super) type Entry = (Vec<u8>, u8, bool);
 
 impl Journal {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = bind(dir.path());
         Self { dir, socket }
     }
 
-    fn log(&self) -> Journald {
+    pub(super) fn log(&self) -> Journald {
         self.log_with(&LogConfig::default())
     }
 
-    fn log_with(&self, config: &LogConfig) -> Journald {
+    pub(super) fn log_with(&self, config: &LogConfig) -> Journald {
         Journald::new(OsStr::new(CID), config, self.dir.path().join("socket"))
     }
 
@@ -46,7 +46,7 @@ impl Journal {
     }
 
     /// All that has arrived since it was last looked at.
-    fn datagrams(&self) -> Vec<Vec<u8>> {
+    pub(super) fn datagrams(&self) -> Vec<Vec<u8>> {
         std::iter::from_fn(|| {
             let mut buffer = vec![0; 300_000];
             let mut control = nix::cmsg_space!([libc::c_int; 1]);
@@ -72,7 +72,7 @@ impl Journal {
     }
 
     /// Writes all of `reads` and reads what arrives, as the journal and the monitor do.
-    fn log_reads(&self, log: &mut Journald, reads: &[(Stream, &[u8])]) -> Vec<Entry> {
+    pub(super) fn log_reads(&self, log: &mut Journald, reads: &[(Stream, &[u8])]) -> Vec<Entry> {
         let mut entries = Vec::new();
         for (stream, read) in reads {
             log.write(*stream, read, &quiet());
@@ -83,6 +83,8 @@ impl Journal {
                 log.resume(&quiet());
             }
         }
+        // With a full socket nothing could be handed over in no time.
+        entries.extend(self.entries());
         log.finish(Duration::ZERO, &quiet());
         entries.extend(self.entries());
         entries
@@ -113,7 +115,7 @@ fn sealed_content(fd: libc::c_int, datagram_bytes: usize) -> Vec<u8> {
 
 /// Takes an entry apart by the rules of the native protocol.
 #[track_caller]
-fn fields(mut rest: &[u8]) -> Vec<(String, Vec<u8>)> {
+pub(super) fn fields(mut rest: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut fields = Vec::new();
     while !rest.is_empty() {
         let end = rest.iter().position(|byte| matches!(byte, b'=' | b'\n')).unwrap();

@@ -4,6 +4,7 @@ mod full_disk;
 mod journald;
 mod k8s_file;
 mod opening;
+mod properties;
 mod renewal;
 
 use std::ffi::OsStr;
