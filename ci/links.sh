@@ -1,6 +1,6 @@
 #!/bin/bash
 # Fails if a link from our documents, divergence entries or Podman cases leads nowhere: a file that is not there, or an
-# anchor that does not exist.
+# anchor that does not exist. What leads from rules to scenarios and back is checked by ci/specification.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 failed=0
@@ -16,10 +16,9 @@ has_anchor() {
 }
 
 check() { # FROM TARGET
-    local path=${2%%#*} anchor='' base
+    local path=${2%%#*} anchor='' base=${1%/*}
     case $2 in *'#'*) anchor=${2#*#} ;; esac
-    base=$(dirname "$1")
-    [ -n "$path" ] || path=$(basename "$1")
+    [ -n "$path" ] || path=${1##*/}
     if [ ! -e "$base/$path" ]; then
         complain "$1: $2 does not exist"
     elif [ -n "$anchor" ] && ! has_anchor "$base/$path" "$anchor"; then
@@ -36,4 +35,5 @@ done < <(find . -name '*.md' -not -path './target/*')
 while IFS= read -r target; do
     check ./fixtures "$target"
 done < <(cat fixtures/divergences.toml fixtures/podman/*.toml | grep -oE 'docs/[a-z-]+\.md(#[a-zA-Z0-9_-]+)?' | sort -u)
+ci/specification.sh || failed=1
 exit $failed

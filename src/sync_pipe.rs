@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::PollFlags;
 use nix::unistd::write;
 
@@ -121,7 +122,13 @@ fn escape(byte: u8, json: &mut Vec<u8>) {
 ///
 /// The descriptor's own blocking mode is the caller's and stays as it is: a packet is
 /// smaller than PIPE_BUF, so a pipe that polls writable takes it whole.
+///
+/// A descriptor that is open for reading only would never poll writable; it fails at once.
 fn send(fd: BorrowedFd<'_>, report: &[u8]) -> nix::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    if flags & OFlag::O_ACCMODE == OFlag::O_RDONLY {
+        return Err(Errno::EBADF);
+    }
     for packet in report.chunks(PACKET_BYTES) {
         let mut rest = packet;
         while !rest.is_empty() {
@@ -205,5 +212,14 @@ mod tests {
         let mut pipe = SyncPipe::new(Some(writer), Key::Pid);
         assert_eq!(pipe.report(1, b""), Ok(()));
         assert!(pipe.fd.is_none());
+    }
+
+    #[test]
+    fn a_descriptor_open_for_reading_fails_at_once() {
+        let (reader, _writer) = nix::unistd::pipe().unwrap();
+        let started = std::time::Instant::now();
+        let mut pipe = SyncPipe::new(Some(reader), Key::Pid);
+        assert_eq!(pipe.report(1, b"").unwrap_err().errno(), Some(Errno::EBADF));
+        assert!(started.elapsed() < PATIENCE / 2);
     }
 }

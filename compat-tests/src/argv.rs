@@ -1,6 +1,6 @@
 //! The command line and environment each caller gives to a monitor.
 //!
-//! Source: `callers.md` of the specification, for Podman 5 (create and exec) and CRI-O
+//! Source: `docs/specification/callers.md`, for Podman 5 (create and exec) and CRI-O
 //! (create and ExecSync).
 
 use std::collections::BTreeMap;

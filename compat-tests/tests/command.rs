@@ -118,14 +118,16 @@ fn says_before_anything_runs_that_a_report_cannot_be_written() {
 #[test]
 fn shows_a_scenario_in_words_and_as_commands() {
     let directory = scenarios(
-        "why = \"because\"\ncontainer = [\"sh\", \"-c\", \"exit 3\"]\nsteps = [\"run\", \"wait exit\"]\n",
+        "why = \"because\"\nrules = [\"CLI-1\"]\ncontainer = [\"sh\", \"-c\", \"exit 3\"]\nsteps = [\"run\", \"wait exit\"]\n",
     );
     suite()
         .args(["show", "area/name", "--scenarios"])
         .arg(directory.path())
         .assert()
         .success()
-        .stdout(contains("because").and(contains("conmon --api-version 1 -c")));
+        .stdout(
+            contains("because").and(contains("CLI-1")).and(contains("conmon --api-version 1 -c")),
+        );
 }
 
 #[test]

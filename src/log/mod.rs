@@ -49,7 +49,7 @@ impl Log {
     ///
     /// Refuses, in this order: a path outside the allowed directories, a file that cannot be
     /// opened, options that a driver does not support, a container id or label that the
-    /// journal cannot carry. The file may exist by then. Source: cli.md, validation order.
+    /// journal cannot carry. The file may exist by then. Source: docs/specification/command-line.md, CLI-20.
     pub(crate) fn open(
         config: &LogConfig,
         cid: &OsStr,

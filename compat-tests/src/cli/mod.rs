@@ -172,8 +172,9 @@ impl Cli {
             Command::Run(args) => args.run(),
             Command::List(selection) => {
                 for task in selection.tasks()? {
-                    let why = task.scenario.data.why.replace('\n', " ");
-                    stdout::print_line(format_args!("{:60} {why}", task.key()));
+                    let data = &task.scenario.data;
+                    let (why, rules) = (data.why.replace('\n', " "), data.rules.join(" "));
+                    stdout::print_line(format_args!("{:60} {why} [{rules}]", task.key()));
                 }
                 Ok(true)
             }

@@ -13,6 +13,9 @@ pub fn describe(scenario: &Scenario) -> Result<String> {
     let data = &scenario.data;
     writeln!(out, "{}\n  {}\n", scenario.name, data.why)?;
     let runtimes: Vec<String> = data.runtimes.iter().map(ToString::to_string).collect();
+    if !data.rules.is_empty() {
+        writeln!(out, "rules:     {} (docs/specification)", data.rules.join(", "))?;
+    }
     writeln!(out, "runtimes:  {}", runtimes.join(", "))?;
     writeln!(out, "container: {}", line(&data.container.argv))?;
     let more = [(data.container.tty, "a terminal"), (data.container.stdin, "standard input")];

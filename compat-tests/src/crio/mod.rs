@@ -4,7 +4,7 @@
 //! equal with both monitors, and of most of them it says what CRI-O needs, which must hold with each. A world is private as in
 //! [`crate::stage`], so paths are the same in every run and need no normalising.
 //!
-//! Source: `internal/oci/runtime_oci.go` of CRI-O, by its description in `callers.md` of the specification.
+//! Source: `internal/oci/runtime_oci.go` of CRI-O, by its description in `docs/specification/callers.md`.
 
 pub mod argv;
 pub mod attach;

@@ -37,6 +37,9 @@ impl Scenario {
         if data.why.trim().is_empty() {
             return Err(fault("why", "`why` must say what the scenario is for"));
         }
+        if let Some(rule) = data.rules.iter().find(|rule| !is_rule(rule)) {
+            return Err(fault(rule, format!("`{rule}` is no rule: `rules` are like LOG-12")));
+        }
         if data.runtimes.is_empty() {
             return Err(fault("runtimes", "`runtimes` is empty"));
         }
@@ -287,6 +290,16 @@ fn live_placeholders<'a>(texts: impl Iterator<Item = &'a str>) -> Result<(), Str
     Ok(())
 }
 
+/// Capitals, a minus and a number, as in the headings of `docs/specification`.
+fn is_rule(text: &str) -> bool {
+    let Some((chapter, number)) = text.split_once('-') else { return false };
+    let (mut letters, mut digits) = (chapter.chars(), number.chars());
+    !chapter.is_empty()
+        && !number.is_empty()
+        && letters.all(|c| c.is_ascii_uppercase())
+        && digits.all(|c| c.is_ascii_digit())
+}
+
 fn fault(text: &str, reason: impl Into<String>) -> Fault {
     Fault { place: Place::Text(text.to_string()), reason: reason.into() }
 }
@@ -323,6 +336,10 @@ mod tests {
                 "name.toml:4: unknown placeholder `{nope}`",
             ),
             ("why = \"x\"\nsteps = [\"exec one\"]\n", "name.toml:2: there is no [exec.one]"),
+            (
+                "why = \"x\"\nrules = [\"LOG-1\", \"log 2\"]\nsteps = [\"run\"]\n",
+                "name.toml:2: `log 2` is no rule",
+            ),
             ("why = \"x\"\nsteps = []\n", "name.toml:2: no step starts a monitor"),
             ("why = \"x\"\nruntimes = [\"standin\"]\nsteps = [\"run\"]\n", "belong together"),
         ] {

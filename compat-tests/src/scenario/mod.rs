@@ -41,6 +41,9 @@ pub struct Line {
 #[serde(deny_unknown_fields)]
 pub struct Data {
     pub why: String,
+    /// Rules of `docs/specification` that this scenario shows, as `LOG-12`; ours name at least one.
+    #[serde(default)]
+    pub rules: Vec<String>,
     #[serde(default = "real_runtimes")]
     pub runtimes: Vec<RuntimeKind>,
     /// Versions of the reference that know this behaviour; for others only the candidate runs.

@@ -43,7 +43,7 @@ fn clients_get_both_streams(
     assert_eq!(monitor.exit_file(), "0");
 }
 
-/// Rule 7 of callers' section 7: a connection in the backlog counts as attached.
+/// ATT-11: a connection in the backlog counts as attached.
 #[rstest]
 fn a_client_that_comes_during_creation_misses_nothing(
     #[values(Reference, Candidate)] subject: Subject,

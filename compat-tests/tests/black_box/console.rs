@@ -69,7 +69,7 @@ fn a_failed_create_keeps_the_runtimes_words(#[values(Reference, Candidate)] subj
     assert_eq!(monitor.code(), 1);
 }
 
-/// versions.md B: 2.1.6 is silent; F10: later ones leave out what the runtime said.
+/// docs/reference-notes.md: 2.1.6 is silent; F10: later ones leave out what the runtime said.
 #[rstest]
 #[case::silent_reference(Reference, "", None)]
 #[case::silent(
@@ -107,7 +107,7 @@ fn an_unused_socket_is_left(#[case] subject: Subject, #[case] expected: usize) {
     assert_eq!(left_in_temporary_directory(&world), expected);
 }
 
-/// versions.md B: 2.1.6 takes its own standard input for the terminal.
+/// docs/reference-notes.md: 2.1.6 takes its own standard input for the terminal.
 #[rstest]
 #[case::closed_reference(Reference, "close", false)]
 #[case::closed(Candidate, "close", true)]

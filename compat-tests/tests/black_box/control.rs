@@ -41,7 +41,7 @@ fn sizes(
     assert_eq!(size_after(&World::new(subject), writes), expected);
 }
 
-/// Section C of known-defects, and versions.md D for the limits.
+/// docs/differences.md (C), and docs/reference-notes.md for the limits.
 #[rstest]
 #[case::across_lines_reference(Reference, &["ctl:1\n10\n20\n"], "10 20")]
 #[case::across_lines(Candidate, &["ctl:1\n10\n20\n"], "0 0")]

@@ -172,7 +172,7 @@ fn ignores_broken_pipes_and_lets_runtime_and_container_ignore_them(
     assert_eq!(parse_mask(call["sig_blocked"].as_str().unwrap()), 0);
 }
 
-/// versions.md A: releases before 2.1.8 keep the caller's mask.
+/// docs/reference-notes.md: releases before 2.1.8 keep the caller's mask.
 #[rstest]
 #[case::reference(Reference, "0077")]
 #[case::candidate(Candidate, "0022")]
@@ -206,7 +206,7 @@ fn an_unwritable_pid_file_ends_the_launch(#[case] subject: Subject, #[case] runs
     }
 }
 
-/// Step 3, where the kernel lets us: the monitor is the last to be killed.
+/// LIFE-2, where the kernel lets us: the monitor is the last to be killed.
 #[rstest]
 fn lowers_its_own_oom_score(#[values(Reference, Candidate)] subject: Subject) {
     const CAP_SYS_RESOURCE: u64 = 1 << 24;
@@ -235,7 +235,7 @@ fn lets_go_of_passed_through_descriptors(#[values(Reference, Candidate)] subject
     }
 }
 
-/// Step 43. versions.md B: 2.1.6 leaves the link behind.
+/// CMD-10. docs/reference-notes.md: 2.1.6 leaves the link behind.
 #[rstest]
 #[case::reference(Reference, true)]
 #[case::candidate(Candidate, false)]

@@ -87,7 +87,7 @@ fn a_failure_is_reported_with_the_runtimes_words(
     assert!(!world.path("exits").join(CID).exists());
 }
 
-/// versions.md B: nothing before the newest, unless the runtime said something.
+/// docs/reference-notes.md: nothing before the newest, unless the runtime said something.
 #[rstest]
 #[case::reference(Reference, None)]
 #[case::candidate(Candidate, Some("{\"data\": -1"))]
@@ -146,7 +146,7 @@ fn a_lost_exit_directory_does_not_cost_the_result(
     assert_eq!(monitor.sync().rest(), expected);
 }
 
-/// The handshake of lifecycle.md section 6, as Podman and CRI-O play it.
+/// The handshake of EXEC-2, as Podman and CRI-O play it.
 #[rstest]
 fn an_attached_session_waits_for_its_client(
     #[values(Reference, Candidate)] subject: Subject,

@@ -91,7 +91,7 @@ fn times_have_nine_digits_and_the_local_offset(
     assert!(time.ends_with(offset), "{time}");
 }
 
-/// versions.md C.
+/// docs/reference-notes.md.
 #[rstest]
 #[case::reference(Reference, 0o600)]
 #[case::candidate(Candidate, 0o640)]

@@ -67,7 +67,7 @@ fn passes_on(
     assert_eq!(relayed(&World::new(subject), datagrams, 0), expected);
 }
 
-/// versions.md D: 2.1.6 looks for two words anywhere in the text.
+/// docs/reference-notes.md: 2.1.6 looks for two words anywhere in the text.
 #[rstest]
 #[case::status(&["STATUS=half done\nMAINPID=4"], &["STATUS=half done", LAST])]
 #[case::several(

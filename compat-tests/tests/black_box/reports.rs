@@ -50,7 +50,7 @@ fn a_failed_create_is_reported_with_the_runtimes_words(
     assert!(!world.path("persist/exit").exists());
 }
 
-/// versions.md B: before 2.2.0 a silent failure was told by the end of the stream alone.
+/// docs/reference-notes.md: before 2.2.0 a silent failure was told by the end of the stream alone.
 #[rstest]
 #[case::silent_reference(Reference, &["exit", "3"], None)]
 #[case::silent(Candidate, &["exit", "3"], Some("{\"data\": -1}\n"))]
@@ -84,7 +84,7 @@ fn messages_are_escaped(
     check_escaping(&world, text.as_bytes(), escaped);
 }
 
-/// versions.md B: the escapes grew in 2.2.0.
+/// docs/reference-notes.md: the escapes grew in 2.2.0.
 #[rstest]
 #[case::slash_reference(Reference, "a/b", "a/b")]
 #[case::slash(Candidate, "a/b", "a\\/b")]
@@ -181,7 +181,7 @@ fn a_process_left_behind_does_not_delay_the_report(
     }
 }
 
-/// Step 29. versions.md B: the original said nothing before the newest.
+/// RUN-13. docs/reference-notes.md: the original said nothing before the newest.
 #[rstest]
 #[case::reference(Reference, false)]
 #[case::candidate(Candidate, true)]
@@ -296,7 +296,7 @@ fn a_runtime_that_cannot_be_executed_is_reported(
     assert_eq!(monitor.code(), 1);
 }
 
-/// Rule 13 of callers. versions.md B: fatal before 2.1.8.
+/// REP-7. docs/reference-notes.md: fatal before 2.1.8.
 #[rstest]
 #[case::reference(Reference, None)]
 #[case::candidate(Candidate, Some("4"))]

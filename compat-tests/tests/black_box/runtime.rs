@@ -92,7 +92,7 @@ fn exec_is_called_with(
     assert_eq!(arguments(&world, &call), expected);
 }
 
-/// versions.md B: `--tty` went away in 2.1.11.
+/// docs/reference-notes.md: `--tty` went away in 2.1.11.
 #[rstest]
 #[case::reference(Reference, "--detach --tty --console-socket")]
 #[case::candidate(Candidate, "--detach --console-socket")]
@@ -168,7 +168,7 @@ fn standard_descriptors_are(
     assert_eq!(nonblocking, [false; 3]);
 }
 
-/// versions.md B: since 2.1.8 a container of any user may reopen `/dev/stdout`.
+/// docs/reference-notes.md: since 2.1.8 a container of any user may reopen `/dev/stdout`.
 #[rstest]
 #[case::reference(Reference, "0600")]
 #[case::candidate(Candidate, "0777")]
@@ -211,7 +211,7 @@ fn inherits_what_the_caller_left_open_and_nothing_else(
     assert_eq!(numbers, [i64::from(extra)], "{}", call["fds"]);
 }
 
-/// versions.md B: 2.1.6 sets the score to 0, whatever it was.
+/// docs/reference-notes.md: 2.1.6 sets the score to 0, whatever it was.
 #[rstest]
 #[case::reference(Reference, 0)]
 #[case::candidate(Candidate, 300)]
