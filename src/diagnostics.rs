@@ -147,7 +147,7 @@ impl Syslog {
 
     fn send(&self, level: Level, label: &str, text: &[u8]) {
         let priority = if level == Level::Error { "<11>" } else { "<14>" };
-        let seconds = sys::time::realtime().as_secs() as libc::time_t;
+        let seconds = sys::time::realtime().as_secs();
         let stamp = sys::time::local_time(seconds).map(|t| stamp(&t)).unwrap_or_default();
         let label = format!(" <{label}>: ");
         let datagram = [

@@ -1,13 +1,15 @@
 //! The names under which attach clients find the monitor.
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::socket::{Backlog, SockType, listen};
-use nix::sys::stat::{Mode, lstat};
+use nix::sys::stat::Mode;
 use nix::unistd::{symlinkat, unlink};
 
 use crate::config::AttachPlace;
@@ -98,7 +100,7 @@ pub(super) struct Name {
 }
 
 /// Device, inode and time of making; an inode number alone may be used again.
-type Mark = (libc::dev_t, libc::ino_t, libc::time_t, libc::c_long);
+type Mark = (u64, u64, i64, i64);
 
 impl Name {
     fn of(path: PathBuf) -> Self {
@@ -110,13 +112,15 @@ impl Name {
     pub(super) fn remove(&self) -> nix::Result<()> {
         match mark(&self.path) {
             Ok(found) if self.mark.is_some_and(|mark| mark != found) => Ok(()),
-            Err(Errno::ENOENT) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             _ => unlink(&self.path),
         }
     }
 }
 
-fn mark(path: &Path) -> nix::Result<Mark> {
-    // Neither chmod nor chown nor a connection changes the time of modification.
-    lstat(path).map(|stat| (stat.st_dev, stat.st_ino, stat.st_mtime, stat.st_mtime_nsec))
+fn mark(path: &Path) -> std::io::Result<Mark> {
+    // Not nix's lstat, whose numbers may be too narrow on 32-bit machines. Neither chmod nor
+    // chown nor a connection changes the time of modification.
+    let found = path.symlink_metadata()?;
+    Ok((found.dev(), found.ino(), found.mtime(), found.mtime_nsec()))
 }

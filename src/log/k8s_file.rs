@@ -3,16 +3,15 @@
 //! Only whole records stay in the file, whatever the disk does. Nothing here ends the
 //! monitor or waits: what cannot be written is dropped, counted and reported.
 
-use std::io::IoSlice;
+use std::fs::{File, Metadata};
+use std::io::{IoSlice, Seek};
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
-use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::sys::uio::writev;
-use nix::unistd::{Whence, ftruncate, lseek};
 
 use crate::diagnostics::Diagnostics;
 use crate::failure::{Failure, concat};
@@ -45,7 +44,9 @@ pub(crate) struct Limits {
 
 /// An open k8s-file log.
 pub(crate) struct K8sFile {
-    file: OwnedFd,
+    /// Sizes and offsets are asked of the standard library, which has 64 bits for them on
+    /// every machine; nix has what C's `off_t` has.
+    file: File,
     /// Only a regular file is ever renewed or cut back.
     regular: bool,
     limits: Limits,
@@ -110,17 +111,18 @@ impl K8sFile {
     ) -> Result<Self, Failure> {
         let file = open(&path, open_flags(), file_mode())
             .map_err(|errno| Failure::with_errno("Failed to open log file", errno).on(&path))?;
-        let status = fstat(&file).ok();
+        let file = File::from(file);
+        let status = file.metadata().ok();
         if status.is_none() {
             let path = path.as_os_str().as_encoded_bytes();
             diag.warn(concat(&[b"Could not stat log file ", path, b", assuming 0 size"]));
         }
-        let regular = status.as_ref().is_none_or(is_regular);
+        let regular = status.as_ref().is_none_or(Metadata::is_file);
         if !regular {
             // A FIFO's reader or a terminal may be slow; the monitor must not wait for it.
             let _ = fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND | OFlag::O_NONBLOCK));
         }
-        let size = status.map_or(0, |status| u64::try_from(status.st_size).unwrap_or_default());
+        let size = status.map_or(0, |status| status.len());
         Ok(Self {
             file,
             regular,
@@ -318,7 +320,7 @@ impl K8sFile {
         let remains = batch.remains(written);
         let partial = written - remains.whole_bytes;
         if partial > 0 {
-            let cut = self.regular && cut_back(self.file.as_fd(), partial);
+            let cut = self.regular && cut_back(&self.file, partial);
             self.torn = !cut;
             self.count(if cut { remains.whole_bytes } else { written });
         } else {
@@ -342,7 +344,7 @@ impl K8sFile {
         }
         match self.renewal.renew(self.file.as_fd(), diag) {
             Ok(file) => {
-                self.file = file;
+                self.file = File::from(file);
                 self.written = 0;
                 self.torn = false;
                 self.renewal_failing = false;
@@ -367,10 +369,6 @@ impl Lost {
         let counts = format!(": {} lines ({} bytes) were dropped", self.lines, self.bytes);
         concat(&[what, counts.as_bytes()])
     }
-}
-
-fn is_regular(status: &FileStat) -> bool {
-    SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
 }
 
 /// With `backups` a resolved path is rotated; without, the path is taken as it is.
@@ -405,10 +403,30 @@ fn append(file: BorrowedFd<'_>, mut pieces: &mut [IoSlice<'_>]) -> (usize, Optio
 }
 
 /// Removes the last `bytes` that we have written, if they are still the file's end.
-fn cut_back(file: BorrowedFd<'_>, bytes: usize) -> bool {
+fn cut_back(mut file: &File, bytes: usize) -> bool {
     // Appending leaves the offset behind what was written.
-    let Ok(ours) = lseek(file, 0, Whence::SeekCur) else { return false };
-    let Ok(bytes) = libc::off_t::try_from(bytes) else { return false };
-    let still_the_end = fstat(file).is_ok_and(|status| status.st_size == ours);
-    still_the_end && ours >= bytes && ftruncate(file, ours - bytes).is_ok()
+    let Ok(ours) = file.stream_position() else { return false };
+    let Some(start) = ours.checked_sub(bytes as u64) else { return false };
+    let still_the_end = file.metadata().is_ok_and(|status| status.len() == ours);
+    still_the_end && file.set_len(start).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_cut_off_the_end_of_a_file_of_any_size() {
+        const GIB_5: u64 = 5 << 30;
+        let dir = tempfile::tempdir().unwrap();
+        let file = open(&dir.path().join("log"), open_flags(), file_mode()).unwrap();
+        let mut file = File::from(file);
+        file.set_len(GIB_5).unwrap();
+        file.write_all(b"whole\ntorn").unwrap();
+        assert!(cut_back(&file, 4));
+        assert_eq!(file.metadata().unwrap().len(), GIB_5 + 6);
+        assert!(!cut_back(&file, 4), "the offset is no longer the file's end");
+    }
 }

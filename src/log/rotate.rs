@@ -49,7 +49,8 @@ impl Renewal {
 
 /// The flags of every log file, whichever way it comes into being.
 pub(crate) fn open_flags() -> OFlag {
-    OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC
+    // The first one lets a log grow beyond 2 GiB on 32-bit machines.
+    OFlag::O_LARGEFILE | OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC
 }
 
 /// The mode of a new log file.

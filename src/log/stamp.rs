@@ -38,8 +38,7 @@ impl Stamp {
     pub(crate) fn heads(&mut self, stream: Stream, now: Duration) -> Heads {
         if self.second != Some(now.as_secs()) {
             self.second = Some(now.as_secs());
-            let seconds = libc::time_t::try_from(now.as_secs()).unwrap_or_default();
-            if let Some(parts) = sys::time::local_time(seconds) {
+            if let Some(parts) = sys::time::local_time(now.as_secs()) {
                 self.set_second(&parts);
             }
         }
@@ -92,7 +91,7 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
-    fn parts(year: i32, gmtoff: i64) -> libc::tm {
+    fn parts(year: i32, gmtoff: libc::c_long) -> libc::tm {
         // Starts from the epoch, because the structure has private fields.
         let mut parts = sys::time::local_time(0).unwrap();
         parts.tm_year = year - 1900;
@@ -110,7 +109,7 @@ mod tests {
     #[case::east(5 * 3600 + 30 * 60, "+05:30")]
     #[case::west(-(3 * 3600 + 30 * 60), "-03:30")]
     #[case::odd_seconds_are_dropped(-17_776, "-04:56")]
-    fn offset_is_always_numeric(#[case] gmtoff: i64, #[case] zone: &str) {
+    fn offset_is_always_numeric(#[case] gmtoff: libc::c_long, #[case] zone: &str) {
         let mut stamp = Stamp::new();
         stamp.set_second(&parts(2025, gmtoff));
         let expected = format!("2025-11-02T03:04:60.000000000{zone} stdout F ");
@@ -129,6 +128,12 @@ mod tests {
         assert!(text(&out.partial).ends_with(" stdout P "));
         assert_eq!(text(&err.full), text(&out.full).replace("stdout", "stderr"));
         assert_eq!(text(&err.partial), text(&out.partial).replace("stdout", "stderr"));
+    }
+
+    #[test]
+    fn years_beyond_2038_are_written_as_they_are() {
+        let heads = Stamp::new().heads(Stream::Stdout, Duration::from_secs(4_102_531_200));
+        assert_eq!(&heads.full[..6], b"2100-0");
     }
 
     #[test]

@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::time::TimeSpec;
+
+/// No timeout is longer: what a 32-bit machine can express, 68 years.
+const LONGEST: Duration = Duration::from_secs(i32::MAX as u64);
 
 /// What one wait watches: descriptors, each with the token it answers to.
 ///
@@ -35,11 +39,9 @@ impl<T: Copy> PollSet<T> {
     ///
     /// An interrupted wait counts as one in which nothing was ready.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> nix::Result<()> {
-        let timeout = timeout.map(|left| libc::timespec {
-            tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        });
-        let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        let timeout = timeout.map(|left| TimeSpec::from_duration(left.min(LONGEST)));
+        let timeout =
+            timeout.as_ref().map_or(std::ptr::null(), |left| std::ptr::from_ref(left.as_ref()));
         let count = self.fds.len() as libc::nfds_t;
         // SAFETY: the array is valid for `count` entries, the timeout is null or points to a
         // live value, and a null mask leaves the signal mask alone.

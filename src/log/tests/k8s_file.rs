@@ -212,3 +212,19 @@ fn logs_beyond_the_global_limit() {
     }
     log.finish(Duration::ZERO, &diag);
 }
+
+#[test]
+fn a_log_of_more_than_4_gib_is_continued_and_counts_with_all_of_them() {
+    const GIB_5: u64 = 5 << 30;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    std::fs::File::create(&path).unwrap().set_len(GIB_5).unwrap();
+    let mut config = to_file(&path);
+    config.size_max = Some(GIB_5 + 60);
+    let mut log = open(&config);
+    log.write(Stream::Stdout, b"one.\n", &quiet());
+    assert_eq!(path.metadata().unwrap().len(), GIB_5 + 50);
+    log.write(Stream::Stdout, b"two.\n", &quiet());
+    let kept = records(&path);
+    assert_eq!(kept, [("stdout".to_string(), 'F', b"two.".to_vec())], "it did not fit");
+}
