@@ -23,6 +23,8 @@ step arrows
 ci/arrows.sh
 step links
 ci/links.sh
+step "man page"
+ci/man.sh
 step clippy
 cargo clippy --workspace --all-targets --quiet -- -D warnings
 if [ "${1:-}" = --tests ]; then

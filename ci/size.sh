@@ -36,25 +36,25 @@ printf %s $! >"$pid_file"
 X
 chmod 755 "$work/runtime"
 
-# private_dirty BINARY: median of five idle monitors, in KiB.
+# private_dirty NAME BINARY: median of five idle monitors, in KiB; the name tells the directories of two binaries apart.
 private_dirty() {
-    local number dir report
+    local name=$1 binary=$2 number dir report
     # Pages of a file that was just written count as dirty until they are on the disk.
     sync
     for number in 1 2 3 4 5; do
-        dir=$work/$(basename "$(dirname "$1")")-$number
+        dir=$work/$name-$number
         mkdir -p "$dir"
         mkfifo "$dir/sync"
         exec {sync_pipe}<>"$dir/sync"
-        _OCI_SYNCPIPE=$sync_pipe "$1" --cid idle-container-0000 --cuuid "$number" --runtime "$work/runtime" --bundle "$dir" \
+        _OCI_SYNCPIPE=$sync_pipe "$binary" --cid idle-container-0000 --cuuid "$number" --runtime "$work/runtime" --bundle "$dir" \
             --full-attach --log-path "k8s-file:$dir/log" --conmon-pidfile "$dir/conmon.pid" \
-            --container-pidfile "$dir/pid" </dev/null || die "$1 did not start"
-        read -r -t 20 report <&"$sync_pipe" || die "$1 did not report"
-        case $report in *-1*) die "$1 reported $report" ;; esac
+            --container-pidfile "$dir/pid" </dev/null || die "$binary did not start"
+        read -r -t 20 report <&"$sync_pipe" || die "$binary did not report"
+        case $report in *-1*) die "$binary reported $report" ;; esac
         exec {sync_pipe}>&-
     done
     sleep 1
-    for dir in "$work/$(basename "$(dirname "$1")")"-*; do
+    for dir in "$work/$name"-*; do
         sed -n 's/^Private_Dirty: *\([0-9]*\) kB/\1/p' "/proc/$(cat "$dir/conmon.pid")/smaps_rollup"
     done | sort -n | sed -n 3p
 }
@@ -62,13 +62,13 @@ private_dirty() {
 cp "$monitor" "$work/stripped"
 strip "$work/stripped" 2>/dev/null || true
 size=$(stat -c %s "$work/stripped")
-dirty=$(private_dirty "$monitor")
+dirty=$(private_dirty ours "$monitor")
 printf '%-24s %12s %20s\n' '' 'bytes' 'private dirty KiB'
 printf '%-24s %12s %20s\n' "$("$monitor" --version | sed -n '1s/conmon version //p')" "$size" "$dirty"
 reference=$(command -v conmon || true)
 if [ -n "$reference" ] && [ "$reference" != "$monitor" ]; then
     printf '%-24s %12s %20s\n' "$("$reference" --version | sed -n '1s/conmon version //p')" "$(stat -c %s "$reference")" \
-        "$(private_dirty "$reference")"
+        "$(private_dirty reference "$reference")"
 fi
 
 failed=0

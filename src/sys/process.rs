@@ -108,6 +108,15 @@ fn set_disposition(signal: Signal, handler: SigHandler) -> nix::Result<()> {
     unsafe { sigaction(signal, &action) }.map(drop)
 }
 
+/// The words that run this test program once more: an emulator's, where the tests of another
+/// architecture run below one (`CONMON_TEST_EMULATOR`, separated by blanks), and its path.
+#[cfg(test)]
+pub(crate) fn this_program() -> Vec<std::ffi::OsString> {
+    let emulator = std::env::var("CONMON_TEST_EMULATOR").unwrap_or_default();
+    let words = emulator.split_whitespace().map(Into::into);
+    words.chain([std::env::current_exe().unwrap().into()]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;

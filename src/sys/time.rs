@@ -46,7 +46,7 @@ pub(crate) fn local_time(seconds: u64) -> Option<libc::tm> {
 /// The functions by their usual names, where they have 64-bit times.
 #[cfg(not(all(
     target_pointer_width = "32",
-    not(any(target_arch = "riscv32", target_arch = "x86_64", target_arch = "loongarch32"))
+    not(any(target_arch = "riscv32", target_arch = "x86_64"))
 )))]
 mod c {
     pub(super) use libc::timespec as Timespec;
@@ -58,10 +58,7 @@ mod c {
 }
 
 /// The functions by the names for 64-bit times: in glibc since 2.34, in musl since 1.2.
-#[cfg(all(
-    target_pointer_width = "32",
-    not(any(target_arch = "riscv32", target_arch = "x86_64", target_arch = "loongarch32"))
-))]
+#[cfg(all(target_pointer_width = "32", not(any(target_arch = "riscv32", target_arch = "x86_64"))))]
 mod c {
     #[repr(C)]
     pub(super) struct Timespec {

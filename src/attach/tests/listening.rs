@@ -105,7 +105,9 @@ fn without_descriptors_accepting_rests_and_goes_on_when_a_client_leaves() {
     const MARK: &str = "CONMON_TEST_FEW_DESCRIPTORS";
     if std::env::var_os(MARK).is_none() {
         let name = "without_descriptors_accepting_rests_and_goes_on_when_a_client_leaves";
-        let run = std::process::Command::new(std::env::current_exe().unwrap())
+        let mut program = crate::sys::process::this_program().into_iter();
+        let run = std::process::Command::new(program.next().unwrap())
+            .args(program)
             .args(["--exact", &format!("{}::{name}", module_path!().split_once("::").unwrap().1)])
             .env(MARK, "1")
             .output()
@@ -118,7 +120,7 @@ fn without_descriptors_accepting_rests_and_goes_on_when_a_client_leaves() {
     let path = world.dir.path().join("attach");
     let first = world.connect();
     let waiting = Peer::connect(&path);
-    let limit = std::fs::File::open("/dev/null").unwrap().as_raw_fd() as u64;
+    let limit = std::fs::File::open("/dev/null").unwrap().as_raw_fd() as nix::sys::resource::rlim_t;
     nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, limit, limit)
         .unwrap();
     let now = monotonic();

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -15,7 +15,7 @@ use nix::unistd::mkfifo;
 use super::*;
 
 /// No file may grow beyond `bytes`; a write that would is cut short, the next one fails.
-fn limit_files_to(bytes: u64) {
+fn limit_files_to(bytes: rlim_t) {
     // Blocked, so that only the error is left of it.
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGXFSZ);

@@ -108,17 +108,11 @@ fn varied_output(bytes: usize) -> Vec<u8> {
 
 /// Runs an ignored test of this program in a process of its own, below `wrapper`.
 fn run_alone(wrapper: &[&str], test: &str, directory: &Path) -> Output {
-    let program = std::env::current_exe().unwrap();
     let own = [test, "--exact", "--ignored", "--nocapture"];
-    let mut command = match wrapper {
-        [] => Command::new(program),
-        [first, rest @ ..] => {
-            let mut command = Command::new(first);
-            command.args(rest).arg(program);
-            command
-        }
-    };
-    command.args(own).env("TEST_DIRECTORY", directory).output().unwrap()
+    let program = crate::sys::process::this_program();
+    let mut words = wrapper.iter().map(Into::into).chain(program);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).args(own).env("TEST_DIRECTORY", directory).output().unwrap()
 }
 
 /// What a test that runs alone said on stderr; it must have passed.
