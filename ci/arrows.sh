@@ -1,6 +1,7 @@
 #!/bin/bash
-# Fails if a module of the monitor imports one that is not below it (ci/arrows.list), if code outside of src/sys is unsafe,
-# or if a file is longer than 500 lines without a reason (ci/long-files.list).
+# Fails if a room of the monitor or of the conformance suite imports one that is not below it (ci/arrows.list), if files of the
+# suite import each other in a circle, if code of the monitor outside of src/sys is unsafe, or if a file is longer than 500 lines
+# without a reason (ci/long-files.list).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 failed=0
@@ -9,57 +10,115 @@ complain() {
     failed=1
 }
 
-declare -A level
-while read -r number module; do
-    case $number in '' | '#'*) ;; *) level[$module]=$number ;; esac
-done <ci/arrows.list
-
-# Prints the first name of each `crate::` path in a file, also of those in braces.
-imports() {
-    sed 's,//.*,,' "$1" | tr '\n' ' ' | awk '{
-        text = $0
-        while ((at = index(text, "crate::")) > 0) {
-            before = at > 1 ? substr(text, at - 1, 1) : " "
-            text = substr(text, at + 7)
-            if (before ~ /[A-Za-z0-9_$]/) continue
-            if (substr(text, 1, 1) != "{") {
-                match(text, /^[A-Za-z0-9_]+/)
-                if (RLENGTH > 0) print substr(text, 1, RLENGTH)
-                continue
-            }
-            depth = 0; fresh = 0
-            for (i = 1; i <= length(text); i++) {
-                c = substr(text, i, 1)
-                if (c == "{") { depth++; fresh = depth == 1 }
-                else if (c == "}") { if (--depth == 0) break }
-                else if (c == ",") fresh = depth == 1
-                else if (fresh && c ~ /[A-Za-z0-9_]/) {
-                    match(substr(text, i), /^[A-Za-z0-9_]+/)
-                    print substr(text, i, RLENGTH)
-                    fresh = 0
+# Prints `FILE PATH...`: for each file of a house all paths into the house that it names, from `crate::`, `super::` and the
+# modules it declares; names in braces are taken apart.
+paths() {
+    local house=$1
+    find "$house" -name '*.rs' -not -path '*/target/*' | sort | while IFS= read -r file; do
+        sed 's,//.*,,' "$file" | tr '\n' ' ' | awk -v house="$house" -v file="$file" '
+        function base(    m) {
+            m = substr(file, length(house) + 2)
+            sub(/\.rs$/, "", m); sub(/(^|\/)(mod|main|lib)$/, "", m)
+            return m
+        }
+        function up(m) { return m ~ /\// ? substr(m, 1, match(m, /\/[^\/]*$/) - 1) : "" }
+        # Prints `prefix` and what follows at the start of `rest`; returns what is left.
+        function walk(prefix, rest,    word, done) {
+            while (1) {
+                sub(/^[ ]+/, "", rest)
+                if (substr(rest, 1, 1) == "{") {
+                    rest = substr(rest, 2)
+                    while (1) {
+                        sub(/^[ ,]+/, "", rest)
+                        if (rest == "") return rest
+                        if (substr(rest, 1, 1) == "}") return substr(rest, 2)
+                        rest = walk(prefix, rest)
+                    }
                 }
+                if (!match(rest, /^[A-Za-z0-9_]+/)) { if (prefix != "") print prefix; return substr(rest, 2) }
+                word = substr(rest, 1, RLENGTH); rest = substr(rest, RLENGTH + 1)
+                if (word == "super") prefix = up(prefix)
+                else if (word != "self") prefix = prefix == "" ? word : prefix "/" word
+                if (rest ~ /^[ ]*::/) { sub(/^[ ]*::/, "", rest); continue }
+                sub(/^[ ]+as[ ]+[A-Za-z0-9_]+/, "", rest)
+                print prefix
+                return rest
             }
         }
-    }' | sort -u
+        {
+            text = $0; own = base()
+            while (match(text, /mod [a-z_0-9]+;/)) {
+                child[substr(text, RSTART + 4, RLENGTH - 5)] = 1
+                text = substr(text, RSTART + RLENGTH)
+            }
+            text = $0; before = " "
+            while (match(text, /[A-Za-z_][A-Za-z0-9_]*::/)) {
+                if (RSTART > 1) before = substr(text, RSTART - 1, 1)
+                word = substr(text, RSTART, RLENGTH - 2); rest = substr(text, RSTART + RLENGTH)
+                if (before ~ /[:A-Za-z0-9_$]/) { text = rest; before = ":"; continue }
+                if (word == "crate") text = walk("", rest)
+                else if (word == "super" && rest !~ /^\*/) text = walk(up(own), rest)
+                else if (word in child) text = walk(own == "" ? word : own "/" word, rest)
+                else { text = rest; before = ":"; continue }
+                before = " "
+            }
+        }' | sort -u | sed "s,^,$file ,"
+    done
 }
 
-while IFS= read -r file; do
-    module=${file#src/} module=${module%%/*} module=${module%.rs}
-    if [ -z "${level[$module]:-}" ]; then
-        complain "$file: give the module $module a level in ci/arrows.list"
-        continue
-    fi
-    for imported in $(imports "$file"); do
-        # A macro or another item of the crate's root has no level.
-        [ -e "src/$imported.rs" ] || [ -d "src/$imported" ] || continue
-        [ "$imported" != "$module" ] || continue
-        if [ -z "${level[$imported]:-}" ]; then
-            complain "$file imports $imported, which has no level in ci/arrows.list"
-        elif [ "${level[$imported]}" -ge "${level[$module]}" ]; then
-            complain "$file: $module (level ${level[$module]}) must not import $imported (level ${level[$imported]})"
-        fi
+# The file that a path into a house lies in: of the longest beginning that is one.
+file_of() {
+    local house=$1 path=$2
+    while [ -n "$path" ]; do
+        [ ! -e "$house/$path.rs" ] || { found=$house/$path.rs; return; }
+        [ ! -e "$house/$path/mod.rs" ] || { found=$house/$path/mod.rs; return; }
+        case $path in */*) path=${path%/*} ;; *) break ;; esac
     done
-done < <(find src -name '*.rs' | sort)
+    # An item of the crate's root, or no module at all.
+    found=
+}
+
+# Checks one house; `level` says on which level its rooms are.
+check_house() {
+    local house=$1 circles=$2 file path room imported edges=() loop
+    while IFS= read -r file; do
+        room=${file#"$house"/} room=${room%%/*} room=${room%.rs}
+        [ "$room" = lib ] || [ -n "${level[$room]:-}" ] || complain "$file: give the room $room a level in ci/arrows.list"
+    done < <(find "$house" -name '*.rs')
+    while read -r file path; do
+        file_of "$house" "$path"
+        [ -n "$found" ] && [ "$found" != "$file" ] || continue
+        edges+=("$file $found")
+        room=${file#"$house"/} room=${room%%/*} room=${room%.rs}
+        imported=${found#"$house"/} imported=${imported%%/*} imported=${imported%.rs}
+        { [ "$imported" != "$room" ] && [ "$room" != lib ]; } || continue
+        if [ "${level[$imported]:-0}" -ge "${level[$room]:-0}" ]; then
+            complain "$file: $room (level ${level[$room]:-none}) must not import $imported (level ${level[$imported]:-none})"
+        fi
+    done < <(paths "$house")
+    if [ "$circles" = refused ] && [ ${#edges[@]} -gt 0 ]; then
+        loop=$(printf '%s\n' "${edges[@]}" | tsort 2>&1 >/dev/null | sed -n 's/^tsort: //p' | grep -v 'input contains a loop' || true)
+        [ -z "$loop" ] || complain "these files of $house import each other in a circle:"$'\n'"$loop"
+    fi
+}
+
+house=
+declare -A level=()
+checked() {
+    [ -z "$house" ] || check_house "$house" "$([ "$house" = src ] && echo allowed || echo refused)"
+}
+while read -r number room; do
+    case $number in
+    '' | '#'*) ;;
+    house)
+        checked
+        house=$room
+        level=()
+        ;;
+    *) level[$room]=$number ;;
+    esac
+done <ci/arrows.list
+checked
 
 while IFS= read -r found; do
     complain "unsafe code outside of sys: $found"

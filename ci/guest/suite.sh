@@ -7,8 +7,6 @@ trap 'rm -rf "$programs"' EXIT
 binaries=${CONMON_BINARIES:-$WORKSPACE/target/debug}
 # From a disk of the guest: programs start faster there than from the host's.
 find "$binaries" -maxdepth 1 -type f -perm -u+x -exec cp -t "$programs" {} +
-# The container's program is linked statically by the build script, which leaves it elsewhere.
-cp "$(find "$binaries/build" -path '*/out/payload' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)" "$programs/payload"
 export CONMON_COMPAT_SCENARIOS=$WORKSPACE/fixtures/scenarios
 monitors=(--reference "${CONMON_REFERENCE:-/usr/bin/conmon}" --candidate "${CONMON_CANDIDATE:-$programs/conmon}")
 status=0

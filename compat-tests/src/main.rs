@@ -2,27 +2,26 @@
 
 #![allow(clippy::print_stderr, reason = "it talks to people")]
 
-mod bench;
-mod cli;
-
 use std::process::ExitCode;
 
 use clap::Parser;
-use conmon_compat::stage;
+use conmon_compat::driver::player;
+use conmon_compat::world::keeper;
+use conmon_compat::{bench, cli};
 
 fn main() -> ExitCode {
     let first = std::env::args().nth(1);
     let done = match first.as_deref() {
         // Its options are its own.
         Some("bench") => {
-            if let Err(error) = stage::hold_controllers() {
+            if let Err(error) = keeper::hold_controllers() {
                 eprintln!("conmon-compat: {error:#}");
             }
             return bench::main(&std::env::args_os().skip(2).collect::<Vec<_>>());
         }
-        Some(stage::KEEPER) => stage::keep().map(|status| status.success()),
-        Some(stage::PLAYER) => stage::play().map(|()| true),
-        Some(stage::TIDIER) => stage::tidy_here().map(|()| true),
+        Some(keeper::KEEPER) => keeper::keep().map(|status| status.success()),
+        Some(keeper::PLAYER) => player::play().map(|()| true),
+        Some(keeper::TIDIER) => keeper::tidy_here().map(|()| true),
         _ => cli::Cli::parse().run(),
     };
     match done {

@@ -7,14 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 
-use crate::host::{self, Host};
+use crate::host::Host;
+use crate::host::subject::Subject;
 use crate::observation::Observation;
 use crate::scenario::{RuntimeKind, Scenario};
-use crate::stage::{self, Fault, Request, Tools};
-use crate::subject::Subject;
 use crate::verdict::{self, Divergence, Rules, Verdict};
+use crate::world::keeper;
+use crate::world::programs::{self, Fault};
+use crate::world::request::Request;
 
 /// Where one side's observations come from.
 pub enum Source {
@@ -208,7 +210,7 @@ impl Suite {
         let mut request = request(&self.program, &self.host, task, subject)?;
         request.fault = fault.cloned();
         request.deadline = self.deadline;
-        stage::run(&self.program, &request)
+        keeper::run(&self.program, &request)
     }
 
     /// Known divergences that should have shown in these outcomes and did not.
@@ -253,7 +255,7 @@ pub fn observe(
     task: &Task,
     subject: &Subject,
 ) -> Result<Observation> {
-    stage::run(program, &request(program, host, task, subject)?)
+    keeper::run(program, &request(program, host, task, subject)?)
 }
 
 fn request(
@@ -269,40 +271,9 @@ fn request(
         scenario: text,
         runtime: task.runtime,
         monitor: subject.path.clone(),
-        tools: tools(program, host, task.runtime)?,
+        tools: programs::tools(program, host, task.runtime)?,
         fault: None,
         deadline: None,
         cgroup: String::new(),
     })
-}
-
-/// Finds the programs of a world, beside this one unless `CONMON_COMPAT_TOOLS` says where.
-///
-/// # Errors
-///
-/// Names the program that is missing.
-pub fn tools(program: &std::path::Path, host: &Host, runtime: RuntimeKind) -> Result<Tools> {
-    let beside = program.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
-    let directory = std::env::var_os("CONMON_COMPAT_TOOLS").map_or(beside, PathBuf::from);
-    let tool = |name: &str| {
-        let path = directory.join(name);
-        if path.exists() { Ok(path) } else { bail!("{} is missing", path.display()) }
-    };
-    let runtime = match host.runtime(runtime) {
-        Some(path) => path.to_path_buf(),
-        None => tool("standin-runtime")?,
-    };
-    Ok(Tools {
-        runtime,
-        recorder: tool("recording-runtime")?,
-        exit_recorder: tool("exit-recorder")?,
-        payload: payload().map_or_else(|| tool("payload"), Ok)?,
-        busybox: host::busybox().map_err(|lack| anyhow!("busybox: {lack}"))?,
-    })
-}
-
-/// The static payload, where the build made one.
-fn payload() -> Option<PathBuf> {
-    let built = option_env!("CONMON_COMPAT_PAYLOAD").map(PathBuf::from);
-    built.filter(|path| path.exists())
 }

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use conmon_compat::crio::case::{self, Task};
 use conmon_compat::crio::table::{self, Table};
+use conmon_compat::crio::tasks::{self, Task};
+use conmon_compat::host::subject;
 use conmon_compat::podman::report::{Row, Verdict};
 use conmon_compat::scenario::RuntimeKind;
-use conmon_compat::stage::Fault;
-use conmon_compat::subject;
+use conmon_compat::world::programs::Fault;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Each fault of `faults/faults.rs`, put into the C reference, with the case that must fail for it.
@@ -53,10 +53,10 @@ fn trials() -> anyhow::Result<Vec<Trial>> {
         return Ok(vec![trial]);
     }
     let table = Arc::new(Table::new(&program, &reference, &candidate)?);
-    let tasks = case::tasks(&[RuntimeKind::Crun, RuntimeKind::Runc]);
+    let tasks = tasks::tasks(&[RuntimeKind::Crun, RuntimeKind::Runc]);
     let mut trials: Vec<Trial> = tasks.into_iter().map(|task| played(&table, task)).collect();
     let first = |id: &str| {
-        let real = case::tasks(&[RuntimeKind::Crun]);
+        let real = tasks::tasks(&[RuntimeKind::Crun]);
         real.into_iter().find(|task| task.case.id() == id)
     };
     for (name, id) in TEETH {

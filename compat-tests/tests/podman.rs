@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use conmon_compat::host::subject;
 use conmon_compat::podman::case::{self, Case};
 use conmon_compat::podman::host::Host;
 use conmon_compat::podman::report::Row;
 use conmon_compat::podman::table::{Settings, Table};
-use conmon_compat::subject;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {

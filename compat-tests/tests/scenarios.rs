@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use conmon_compat::host::Host;
+use conmon_compat::host::subject::{Subject, named_by_environment};
 use conmon_compat::report::text;
 use conmon_compat::scenario::{RuntimeKind, Scenario};
-use conmon_compat::subject::{Subject, named_by_environment};
 use conmon_compat::suite::{Outcome, Source, Suite, Task, TaskResult};
 use conmon_compat::verdict;
 use rstest::rstest;

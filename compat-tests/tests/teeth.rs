@@ -7,11 +7,11 @@
 use std::path::{Path, PathBuf};
 
 use conmon_compat::host::Host;
+use conmon_compat::host::subject::Subject;
 use conmon_compat::report::text;
 use conmon_compat::scenario::{RuntimeKind, Scenario};
-use conmon_compat::stage::Fault;
-use conmon_compat::subject::Subject;
 use conmon_compat::suite::{Outcome, Source, Suite, Task, TaskResult};
+use conmon_compat::world::programs::Fault;
 use rstest::rstest;
 
 const REFERENCE: &str = "/usr/bin/conmon";

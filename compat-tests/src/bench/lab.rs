@@ -12,8 +12,7 @@ use nix::sys::prctl;
 
 use super::options::Options;
 use super::problem::Problem;
-
-const PAYLOAD: &str = env!("CONMON_COMPAT_PAYLOAD");
+use crate::world::programs;
 
 /// The place and its means. Dropping it removes the directories.
 pub struct Lab {
@@ -33,10 +32,12 @@ pub struct Lab {
 
 impl Lab {
     pub fn open(options: &Options) -> Result<Self, Problem> {
-        if PAYLOAD.is_empty() {
-            return Err(Problem::new("the payload could not be built: no static C library"));
-        }
-        let beside = || std::env::current_exe().map(|path| path.with_file_name("standin-runtime"));
+        let program = std::env::current_exe().map_err(Problem::io("this program"))?;
+        let helper = |name: &str| {
+            programs::helper(&program, name).map_err(|error| Problem::new(error.to_string()))
+        };
+        let payload = helper("payload")?;
+        let beside = || Ok(programs::directory(&program).join("standin-runtime"));
         let standin = options.standin.clone().map_or_else(beside, Ok);
         let standin = standin.and_then(fs::canonicalize);
         // The monitors' orphans, and they themselves, come to us to be reaped.
@@ -56,7 +57,7 @@ impl Lab {
         };
         // Near the root, so that no path becomes too long for a socket.
         lab.payload = lab.tmpfs.join("payload");
-        fs::copy(PAYLOAD, &lab.payload).map_err(Problem::io("the payload"))?;
+        fs::copy(payload, &lab.payload).map_err(Problem::io("the payload"))?;
         lab.no_runtime = lab.try_runtime().err().map(|problem| problem.to_string());
         Ok(lab)
     }

@@ -5,6 +5,7 @@
 //! of the medians to the reference's. Shares nothing with the monitor under test.
 
 mod attach;
+mod case;
 mod cases;
 mod html;
 mod journal;
@@ -20,7 +21,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
-use self::cases::Case;
+use self::case::Case;
 use self::lab::Lab;
 use self::measure::{Samples, Table};
 use self::options::Options;
@@ -90,7 +91,7 @@ fn measure(lab: &Lab, case: &Case, options: &Options) -> Result<Table, Problem> 
         if let Some(limit) = &case.limit {
             let readings = limit(lab).map_err(|problem| problem.of(&case.name))?;
             if round >= warm_up {
-                samples.add(cases::LIMIT, readings);
+                samples.add(case::LIMIT, readings);
             }
         }
     }

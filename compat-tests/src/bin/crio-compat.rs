@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use conmon_compat::crio::case;
 use conmon_compat::crio::table::{self, Table};
+use conmon_compat::crio::tasks::{self, Task};
 use conmon_compat::host::Host;
 use conmon_compat::podman::report::Row;
 use conmon_compat::scenario::RuntimeKind;
-use conmon_compat::{crio, stage, stdout, tables};
+use conmon_compat::world::keeper;
+use conmon_compat::{crio, stdout, tables};
 
 /// Compares two monitors by what CRI-O sees of them.
 #[derive(Parser)]
@@ -37,9 +38,9 @@ fn runtime(text: &str) -> Result<RuntimeKind, String> {
 fn main() -> ExitCode {
     let first = std::env::args().nth(1);
     let done = match first.as_deref() {
-        Some(stage::KEEPER) => stage::keep().map(|status| status.success()),
-        Some(stage::PLAYER) => crio::stage::play().map(|()| true),
-        Some(stage::TIDIER) => stage::tidy_here().map(|()| true),
+        Some(keeper::KEEPER) => keeper::keep().map(|status| status.success()),
+        Some(keeper::PLAYER) => crio::player::play().map(|()| true),
+        Some(keeper::TIDIER) => keeper::tidy_here().map(|()| true),
         _ => run(&Options::parse()),
     };
     match done {
@@ -54,8 +55,8 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<bool> {
     let common = &options.common;
-    let mut tasks = case::tasks(&options.runtime);
-    common.choose(&mut tasks, case::Task::id)?;
+    let mut tasks = tasks::tasks(&options.runtime);
+    common.choose(&mut tasks, Task::id)?;
     if common.list {
         let host = Host::look();
         for task in &tasks {
@@ -77,6 +78,6 @@ fn run(options: &Options) -> Result<bool> {
         }
     };
     let rows = common.play(&tasks, |task| table.play(task), show);
-    stage::tidy(&program);
+    keeper::tidy(&program);
     common.finish("crio", &rows)
 }

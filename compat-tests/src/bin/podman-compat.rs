@@ -9,7 +9,8 @@ use clap::Parser;
 use conmon_compat::podman::case::{self, Case};
 use conmon_compat::podman::host::Host;
 use conmon_compat::podman::table::{Settings, Table};
-use conmon_compat::{stage, stdout, tables};
+use conmon_compat::world::keeper;
+use conmon_compat::{stdout, tables};
 
 /// Compares two monitors by what Podman's users see.
 #[derive(Parser)]
@@ -51,7 +52,7 @@ fn run(options: &Options) -> Result<bool> {
         }
         return Ok(true);
     }
-    stage::hold_controllers()?;
+    keeper::hold_controllers()?;
     tables::end_on_signals();
     let settings = Settings {
         reference: &common.reference,

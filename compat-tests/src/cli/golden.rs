@@ -1,20 +1,22 @@
 //! `record` and `check`: a reference that is not installed, through what it once did.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 
+use crate::host::Host;
+use crate::host::subject::{Subject, is_ours};
+use crate::observation::Observation;
+use crate::stdout;
+use crate::suite::{self, Source, Suite};
+use crate::world::keeper;
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use conmon_compat::host::Host;
-use conmon_compat::observation::Observation;
-use conmon_compat::subject::{Subject, is_ours};
-use conmon_compat::suite::{self, Outcome, Source, Suite, TaskResult};
-use conmon_compat::{stage, stdout};
 use serde::{Deserialize, Serialize};
 
+use super::files::{file, read, write};
 use super::run::{Known, Output, compare};
-use super::{Pace, Selection, built_monitor, program, subject};
+use super::selection::{Pace, Selection, built_monitor, program, subject};
 
 /// Who was recorded.
 #[derive(Serialize, Deserialize)]
@@ -85,7 +87,7 @@ impl RecordArgs {
                 });
             }
         });
-        stage::tidy(&program);
+        keeper::tidy(&program);
         let failures = failures.into_inner().unwrap_or_default();
         if !failures.is_empty() {
             bail!("not recorded:\n{}", failures.join("\n"));
@@ -124,32 +126,4 @@ impl CheckArgs {
         };
         compare(&suite, &tasks, &self.pace, &self.output, self.selection.is_complete())
     }
-}
-
-/// Writes both observations of an outcome below a directory.
-pub fn keep(directory: &Path, outcome: &Outcome) -> Result<()> {
-    let TaskResult::Judged { reference, candidate, .. } = &outcome.result else { return Ok(()) };
-    let key = outcome.task.key();
-    if let Some(reference) = reference {
-        write(&file(directory, &key, ".reference"), reference)?;
-    }
-    write(&file(directory, &key, ".candidate"), candidate)
-}
-
-/// `DIR/area/behaviour.runtime.json`
-fn file(directory: &Path, key: &str, side: &str) -> PathBuf {
-    directory.join(format!("{}{side}.json", key.replace(' ', ".")))
-}
-
-fn write(path: &Path, value: &impl Serialize) -> Result<()> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    std::fs::write(path, serde_json::to_vec_pretty(value)?)
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {
-    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_slice(&text).with_context(|| format!("in {}", path.display()))
 }

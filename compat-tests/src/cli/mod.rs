@@ -1,20 +1,18 @@
 //! The command line of the suite.
 
+mod files;
 mod golden;
 mod run;
+mod selection;
 mod show;
 
-use std::path::{Path, PathBuf};
-
+use crate::host::Host;
+use crate::scenario::RuntimeKind;
+use crate::stdout;
+use crate::world::programs;
 use anyhow::{Context, Result, bail};
-use clap::{Args, Parser, Subcommand};
-use conmon_compat::host::Host;
-use conmon_compat::scenario::{self, RuntimeKind, Scenario};
-use conmon_compat::stdout;
-use conmon_compat::subject::Subject;
-use conmon_compat::suite::{self, Task};
-use conmon_compat::tables::at_least_one;
-use conmon_compat::text::glob;
+use clap::{Parser, Subcommand};
+use selection::{Place, Selection, program};
 
 /// Compares two container monitors by running real containers under both.
 #[derive(Parser)]
@@ -45,124 +43,6 @@ enum Command {
     Doctor(Selection),
     /// Measure two or more monitors side by side; see `bench --help`
     Bench,
-}
-
-/// Where the scenarios are.
-#[derive(Args, Clone)]
-struct Place {
-    /// The directory of the scenarios
-    #[arg(long, env = "CONMON_COMPAT_SCENARIOS", value_name = "DIR")]
-    scenarios: Option<PathBuf>,
-}
-
-/// Which scenarios, with which runtimes.
-#[derive(Args, Clone)]
-struct Selection {
-    #[command(flatten)]
-    place: Place,
-    /// Only this area, or scenarios whose name fits, as `attach/*late*`; may be repeated
-    #[arg(long, short, value_name = "AREA/NAME")]
-    filter: Vec<String>,
-    /// Only this runtime; may be repeated
-    #[arg(long, short, value_parser = runtime)]
-    runtime: Vec<RuntimeKind>,
-}
-
-/// How the runs are made.
-#[derive(Args, Clone)]
-struct Pace {
-    /// How many scenarios run at once [default: four for each core]
-    #[arg(long, short, value_parser = at_least_one)]
-    jobs: Option<usize>,
-    /// Run everything so many times
-    #[arg(long, default_value_t = 1, value_parser = at_least_one)]
-    repeat: usize,
-}
-
-impl Pace {
-    fn jobs(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        self.jobs.unwrap_or(cores * 4)
-    }
-}
-
-fn runtime(word: &str) -> Result<RuntimeKind, String> {
-    match word {
-        "crun" => Ok(RuntimeKind::Crun),
-        "runc" => Ok(RuntimeKind::Runc),
-        "standin" => Ok(RuntimeKind::Standin),
-        _ => Err("one of crun, runc, standin".into()),
-    }
-}
-
-impl Place {
-    fn directory(&self) -> Result<PathBuf> {
-        if let Some(directory) = &self.scenarios {
-            return Ok(directory.clone());
-        }
-        let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/scenarios");
-        ["fixtures/scenarios".into(), beside, "/usr/share/conmon-compat/scenarios".into()]
-            .into_iter()
-            .find(|path: &PathBuf| path.is_dir())
-            .context("no scenarios found: use --scenarios DIR")
-    }
-
-    fn load(&self) -> Result<Vec<Scenario>> {
-        scenario::load_all(&self.directory()?).map_err(|refusals| {
-            let all: Vec<String> = refusals.iter().map(ToString::to_string).collect();
-            anyhow::anyhow!("refused\n{}", all.join("\n"))
-        })
-    }
-}
-
-impl Selection {
-    fn is_complete(&self) -> bool {
-        self.filter.is_empty() && self.runtime.is_empty()
-    }
-
-    fn tasks(&self) -> Result<Vec<Task>> {
-        let fits = |name: &str| {
-            self.filter.is_empty()
-                || self
-                    .filter
-                    .iter()
-                    .any(|f| glob(f, name, '/') || glob(&format!("{f}/*"), name, '/'))
-        };
-        let scenarios: Vec<Scenario> =
-            self.place.load()?.into_iter().filter(|s| fits(&s.name)).collect();
-        let runtimes = if self.runtime.is_empty() {
-            vec![RuntimeKind::Crun, RuntimeKind::Runc, RuntimeKind::Standin]
-        } else {
-            self.runtime.clone()
-        };
-        let tasks: Vec<Task> = suite::tasks(scenarios, &runtimes)
-            .into_iter()
-            .filter(|task| runtimes.contains(&task.runtime))
-            .collect();
-        if tasks.is_empty() {
-            let (all, runtimes) = (self.filter.join(", "), format!("{runtimes:?}").to_lowercase());
-            bail!("no scenario fits `{all}` with {runtimes}; `list` shows them all");
-        }
-        Ok(tasks)
-    }
-}
-
-/// The monitor an option, a variable or the build names.
-fn subject(given: Option<&PathBuf>, variable: &str, default: &Path) -> Result<Subject> {
-    let path = match given {
-        Some(path) => path.clone(),
-        None => std::env::var_os(variable).map_or_else(|| default.to_path_buf(), PathBuf::from),
-    };
-    Subject::check(&path)
-}
-
-/// This program, and the directory its siblings were built into.
-fn program() -> Result<PathBuf> {
-    std::env::current_exe().context("cannot find this program")
-}
-
-fn built_monitor() -> Result<PathBuf> {
-    Ok(program()?.with_file_name("conmon"))
 }
 
 impl Cli {
@@ -206,7 +86,7 @@ fn doctor(selection: &Selection) -> Result<bool> {
     }
     let program = program()?;
     for kind in [RuntimeKind::Crun, RuntimeKind::Standin] {
-        if let Err(problem) = suite::tools(&program, &host, kind) {
+        if let Err(problem) = programs::tools(&program, &host, kind) {
             stdout::print_line(format_args!("{} {problem:#}", console::style("lack").red()));
         }
     }

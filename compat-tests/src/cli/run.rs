@@ -4,16 +4,19 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
+use crate::host::Host;
+use crate::host::cgroup;
+use crate::report::{html, machine, text};
+use crate::suite::{Outcome, Source, Suite, Task};
+use crate::world::keeper;
+use crate::world::programs::Fault;
+use crate::{stdout, verdict};
 use anyhow::{Context, Result};
 use clap::Args;
-use conmon_compat::host::Host;
-use conmon_compat::report::{html, machine, text};
-use conmon_compat::stage::Fault;
-use conmon_compat::suite::{Outcome, Source, Suite, Task};
-use conmon_compat::{cgroup, stage, stdout, verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Pace, Selection, built_monitor, program, subject};
+use super::files;
+use super::selection::{Pace, Selection, built_monitor, program, subject};
 
 #[derive(Args)]
 pub struct RunArgs {
@@ -24,13 +27,13 @@ pub struct RunArgs {
     #[arg(long, env = "CONMON_CANDIDATE", value_name = "PATH")]
     candidate: Option<PathBuf>,
     #[command(flatten)]
-    pub(super) selection: Selection,
+    selection: Selection,
     #[command(flatten)]
-    pub(super) pace: Pace,
+    pace: Pace,
     #[command(flatten)]
-    pub(super) output: Output,
+    output: Output,
     #[command(flatten)]
-    pub(super) known: Known,
+    known: Known,
     /// Put a fault of this library into the candidate, to see that it is noticed
     #[arg(long, value_name = "LIBRARY:FAULT", value_parser = fault)]
     fault: Option<Fault>,
@@ -165,7 +168,7 @@ pub fn compare(
         }
     });
     bar.finish_and_clear();
-    stage::tidy(&suite.program);
+    keeper::tidy(&suite.program);
     outcomes.sort_by_key(|outcome| outcome.task.key());
     let stale = suite.stale(&outcomes, complete);
     if output.tap {
@@ -232,7 +235,7 @@ fn write_files(
     }
     if let Some(directory) = &output.keep {
         for outcome in outcomes {
-            super::golden::keep(directory, outcome)?;
+            files::keep(directory, outcome)?;
         }
     }
     Ok(())

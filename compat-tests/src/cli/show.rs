@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
+use crate::scenario::step::{Fact, Fifo, FileStep, Target};
+use crate::scenario::{Line, PipeKind, RuntimeKind, Scenario, Step};
+use crate::world::argv;
 use anyhow::Result;
-use conmon_compat::argv;
-use conmon_compat::scenario::step::{Fact, Fifo, FileStep, Target};
-use conmon_compat::scenario::{Line, PipeKind, RuntimeKind, Scenario, Step};
 
 /// Describes a scenario.
 pub fn describe(scenario: &Scenario) -> Result<String> {
@@ -148,7 +148,7 @@ fn change(step: &FileStep) -> String {
 }
 
 fn shown(bytes: &[u8]) -> String {
-    conmon_compat::text::escape(bytes).chars().take(200).collect()
+    crate::text::escape(bytes).chars().take(200).collect()
 }
 
 fn line(words: &[String]) -> String {

@@ -17,9 +17,10 @@ use nix::sys::socket::{
 };
 
 use super::container::{Container, contains};
-use super::node::{Node, until};
+use super::node::Node;
 use super::watch::Watch;
 use super::world;
+use crate::clock::until;
 use crate::sys;
 use crate::text::escape;
 

@@ -10,10 +10,11 @@ use super::argv;
 use super::container::Container;
 use super::launch::{self, Launched, SyncPipe};
 use super::log::Log;
-use super::node::{Node, now};
+use super::node::Node;
 use super::world;
-use crate::paths;
+use crate::clock::now;
 use crate::text::escape;
+use crate::world::paths;
 
 /// How much of the output an answer may hold.
 pub const MOST_OUTPUT: u64 = 16 << 20;
@@ -85,7 +86,8 @@ impl Node {
         let spec = format!("/tmp/exec-process-{name}");
         let command: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
         let environment = ["PATH=/bin", "HOME=/", "TERM=xterm"].map(str::to_owned);
-        let process = crate::world::process(&command, &environment, None, None, container.tty);
+        let process =
+            crate::world::bundle::process(&command, &environment, None, None, container.tty);
         fs::write(&spec, process.to_string())?;
         let arguments = argv::exec_sync(&argv::ExecSync {
             id: &container.id,

@@ -9,9 +9,10 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::container::Container;
-use super::node::{Node, until};
+use super::node::Node;
 use super::watch::Operation;
 use super::world;
+use crate::clock::until;
 use crate::observe::process;
 use crate::scenario::RuntimeKind;
 use crate::text::escape;

@@ -13,7 +13,7 @@ use nix::unistd::pipe2;
 use serde_json::Value;
 
 use super::argv;
-use super::node::until;
+use crate::clock::until;
 use crate::observe::streams::Stream;
 use crate::sys::{self, ChildSetup};
 

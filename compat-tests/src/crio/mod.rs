@@ -2,12 +2,13 @@
 //!
 //! A case is a function that acts on a [`node::Node`] as CRI-O, kubelet or an administrator would. It notes facts, which must be
 //! equal with both monitors, and of most of them it says what CRI-O needs, which must hold with each. A world is private as in
-//! [`crate::stage`], so paths are the same in every run and need no normalising.
+//! [`crate::world::keeper`], so paths are the same in every run and need no normalising.
 //!
 //! Source: `internal/oci/runtime_oci.go` of CRI-O, by its description in `docs/specification/callers.md`.
 
 pub mod argv;
 pub mod attach;
+pub mod bundle;
 pub mod case;
 mod cases;
 pub mod container;
@@ -17,9 +18,12 @@ pub mod facts;
 pub mod launch;
 pub mod log;
 pub mod node;
-pub mod stage;
+pub mod player;
+pub mod request;
+pub mod spec;
 pub mod systemd;
 pub mod table;
+pub mod tasks;
 pub mod version;
 pub mod watch;
 pub mod world;

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
@@ -11,27 +10,14 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::facts::Facts;
-use super::stage::Request;
+use super::request::Request;
 use super::version::Probe;
 use super::watch::Watch;
 use super::{launch, world};
+use crate::clock::{now, until};
 use crate::observe::process;
-use crate::paths;
 use crate::scenario::RuntimeKind;
-
-/// Waits for a fact; true if it came in time.
-pub fn until(limit: Duration, mut fact: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + limit;
-    loop {
-        if fact() {
-            return true;
-        }
-        if Instant::now() >= deadline {
-            return false;
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-}
+use crate::world::paths;
 
 /// What CRI-O has and knows.
 pub struct Node {
@@ -148,11 +134,4 @@ impl Node {
         let left = if left.is_empty() { "none".to_owned() } else { left.join(", ") };
         self.facts.must("processes left", left, "none");
     }
-}
-
-/// Nanoseconds since the epoch.
-#[must_use]
-pub fn now() -> i128 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
 }

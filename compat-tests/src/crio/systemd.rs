@@ -44,7 +44,7 @@ pub fn start_scope(id: &str, pid: i32) -> Result<()> {
     // The call returns before the job is done.
     let path = format!("/proc/{pid}/cgroup");
     let placed = || std::fs::read_to_string(&path).is_ok_and(|text| text.contains(&scope));
-    if super::node::until(std::time::Duration::from_secs(20), placed) {
+    if crate::clock::until(std::time::Duration::from_secs(20), placed) {
         Ok(())
     } else {
         bail!("systemd does not place the monitor in {scope}")

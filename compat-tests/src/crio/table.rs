@@ -5,15 +5,16 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use super::case::{Case, Differs, Need, Runtimes, Task};
+use super::case::{Case, Differs, Need, Runtimes};
 use super::facts::Facts;
-use super::stage::Request;
-use crate::host::{self, Host};
+use super::request::Request;
+use super::tasks::Task;
+use crate::host::subject::Subject;
+use crate::host::{self, Host, cgroup};
 use crate::podman::outcome::{self, Outcome};
 use crate::podman::report::{Row, Verdict};
-use crate::stage::Fault;
-use crate::subject::Subject;
-use crate::{cgroup, stage, suite};
+use crate::world::programs::Fault;
+use crate::world::{keeper, programs};
 
 /// Two monitors, ready to be compared case by case, from any number of threads.
 pub struct Table {
@@ -87,13 +88,13 @@ impl Table {
             case: task.case.id(),
             runtime: task.runtime,
             monitor: subject.path.clone(),
-            tools: suite::tools(&self.program, &self.host, task.runtime)?,
+            tools: programs::tools(&self.program, &self.host, task.runtime)?,
             fault: fault.cloned(),
             limit_s: if fault.is_some() { LIMIT_UNDER_FAULT_S } else { LIMIT_S },
             host_pids: task.case.needs.contains(&Need::Systemd),
             cgroup: String::new(),
         };
-        stage::run(&self.program, &request)
+        keeper::run(&self.program, &request)
     }
 
     /// The differences that must show: between a C program and one of ours.

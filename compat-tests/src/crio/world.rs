@@ -4,17 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::container::{Configuration, Spec};
-use super::node::Node;
-use super::stage::Request;
+use super::request::Request;
+use crate::host::cgroup;
 use crate::scenario::RuntimeKind;
-use crate::world::{
-    bind_programs, cover_directories, load_fault, make_rootfs, open_programs, process,
-    standard_mounts,
-};
-use crate::{cgroup, paths};
+use crate::world::bundle::{make_rootfs, real_runtime};
+use crate::world::mounts::{bind_programs, cover_directories, load_fault, open_programs};
+use crate::world::paths;
 
 /// CRI-O's defaults.
 pub const EXITS: &str = "/run/crio/exits";
@@ -75,7 +72,7 @@ pub fn build(request: &Request) -> Result<()> {
     }
     if request.runtime == RuntimeKind::Standin {
         programs.push((&tools.recorder, paths::runtime(RuntimeKind::Standin)));
-        programs.push((&tools.runtime, crate::world::real_runtime(RuntimeKind::Standin)));
+        programs.push((&tools.runtime, real_runtime(RuntimeKind::Standin)));
     }
     let opened = open_programs(programs)?;
     let kept = if request.host_pids { SYSTEMD } else { &[] };
@@ -109,58 +106,10 @@ pub fn build(request: &Request) -> Result<()> {
 /// A file cannot be written.
 pub fn direct_standin(script: &str) -> Result<()> {
     let wrapper = paths::runtime(RuntimeKind::Standin);
-    let real = crate::world::real_runtime(RuntimeKind::Standin);
+    let real = real_runtime(RuntimeKind::Standin);
     let settings = json!({"real": real, "prepend": [], "record": paths::RUNTIME_CALLS});
     fs::write(format!("{wrapper}.json"), settings.to_string())?;
     Ok(fs::write(format!("{wrapper}.script.toml"), script)?)
-}
-
-/// Writes the bundle of a container, and makes the directory of its log.
-///
-/// # Errors
-///
-/// A file cannot be written.
-pub fn write_bundle(node: &Node, spec: &Spec) -> Result<()> {
-    let bundle = bundle(&spec.name);
-    fs::create_dir_all(&bundle)?;
-    if let Some(directory) = log(&spec.name).parent() {
-        fs::create_dir_all(directory)?;
-    }
-    let text = match spec.configuration {
-        Configuration::Good => configuration(node, spec).to_string(),
-        Configuration::NoJson => "{".to_owned(),
-        Configuration::Missing => return Ok(()),
-    };
-    Ok(fs::write(bundle.join("config.json"), text)?)
-}
-
-fn configuration(node: &Node, spec: &Spec) -> Value {
-    let environment = ["PATH=/bin", "HOME=/", "TERM=xterm"].map(str::to_owned);
-    let id = node.id(&spec.name);
-    let cgroups_path = if node.systemd {
-        format!("system.slice:crio:{id}")
-    } else {
-        format!("/{}/crio-{id}", node.cgroup)
-    };
-    let mut resources = json!({});
-    if let Some(memory) = spec.memory {
-        resources = json!({"memory": {"limit": memory, "swap": memory}});
-    }
-    let kinds: &[&str] = if spec.shared_pids { &[] } else { &["pid"] };
-    let kinds = [kinds, &["ipc", "uts", "mount"]].concat();
-    let namespaces: Vec<Value> = kinds.iter().map(|kind| json!({"type": kind})).collect();
-    json!({
-        "ociVersion": "1.0.2",
-        "process": process(&spec.argv, &environment, None, None, spec.settings.tty),
-        "root": {"path": paths::ROOTFS},
-        "hostname": "container",
-        "mounts": standard_mounts(),
-        "linux": {
-            "cgroupsPath": cgroups_path,
-            "resources": resources,
-            "namespaces": namespaces,
-        },
-    })
 }
 
 /// Moves a monitor into its cgroup, as CRI-O does where it makes cgroups itself.

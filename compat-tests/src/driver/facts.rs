@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::steps::Problem;
+use super::problem::Problem;
 use super::{Bound, Driver};
 use crate::observation::ProcessSeen;
 use crate::observe::process::{self, Expected};
 use crate::observe::streams::contains;
 use crate::observe::{files, records};
-use crate::paths;
 use crate::scenario::step::{ContainerState, Fact};
+use crate::world::paths;
 
 /// How long a fact may be out of reach before it counts as unreachable.
 const LAST_CHANCE: Duration = Duration::from_millis(60);

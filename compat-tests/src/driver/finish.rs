@@ -6,15 +6,17 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::Value;
 
-use super::{Driver, now, now_at};
-use crate::normalize;
+use super::Driver;
+use crate::clock::now;
 use crate::observation::{Datagram, JournalEntry, LaunchSeen, MonitorSeen, Observation};
 use crate::observe::datagrams::{journal_fields, without_syslog_time};
+use crate::observe::normalize;
 use crate::observe::streams::{End, Stream};
 use crate::observe::{files, logs, process, records};
-use crate::paths;
 use crate::scenario::PipeKind;
 use crate::text::escape;
+use crate::world::paths;
+use crate::world::watchdog::now_at;
 
 /// Clocks are compared with this tolerance, in nanoseconds.
 const TOLERANCE: i128 = 1_000_000_000;

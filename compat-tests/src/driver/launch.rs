@@ -12,12 +12,12 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::pipe2;
 
 use super::order::Order;
-use crate::argv::{self, Call};
 use crate::observation::ProcessSeen;
 use crate::observe::streams::Stream;
-use crate::paths;
 use crate::scenario::{ExtraFdKind, Monitor, PipeKind, RuntimeKind, Scenario, Stdio};
 use crate::sys::{self, ChildSetup};
+use crate::world::argv::{self, Call};
+use crate::world::paths;
 
 /// A monitor that was started, and the caller's ends of everything.
 pub struct Running {

@@ -6,15 +6,17 @@
 
 mod facts;
 mod finish;
+mod follow;
 mod launch;
 mod order;
+pub mod player;
+mod problem;
 mod steps;
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use nix::errno::Errno;
@@ -22,16 +24,19 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
+use crate::clock::now;
 use crate::observation::{DEADLINE, Observation};
 use crate::observe::clients::Client;
 use crate::observe::datagrams::Inbox;
 use crate::observe::process;
 use crate::observe::watch::Watch;
-use crate::paths;
 use crate::scenario::{Line, RuntimeKind, Scenario};
-use crate::stage::Request;
-use crate::world::World;
+use crate::world::build::World;
+use crate::world::paths;
+use crate::world::request::Request;
+use crate::world::watchdog::now_at;
 use launch::Running;
+use problem::Problem;
 
 /// How often facts without a descriptor to wait on are looked at.
 const TURN: Duration = Duration::from_millis(3);
@@ -57,20 +62,6 @@ pub fn play(request: &Request, scenario: &Scenario, world: &World) -> Result<Obs
         }
     }
     driver.finish()
-}
-
-/// What the player is at, for whoever has to end it.
-static AT: Mutex<String> = Mutex::new(String::new());
-
-/// What the player is at, in words.
-pub fn whereabouts() -> String {
-    AT.lock().map(|at| at.clone()).unwrap_or_default()
-}
-
-fn now_at(what: &str) {
-    if let Ok(mut at) = AT.lock() {
-        what.clone_into(&mut at);
-    }
 }
 
 /// The end of a wait: some time and some turns of the loop.
@@ -133,7 +124,7 @@ impl<'a> Driver<'a> {
         }
         now_at(&line.text);
         if let Err(problem) = self.act(&line.step)? {
-            if problem == steps::Problem::Deadline {
+            if problem == Problem::Deadline {
                 return Ok(false);
             }
             self.seen.unmet.push(format!("{}: {problem}", line.text));
@@ -289,11 +280,6 @@ fn describe(status: WaitStatus) -> String {
         WaitStatus::Signaled(_, signal, _) => format!("killed by {signal}"),
         other => format!("{other:?}"),
     }
-}
-
-fn now() -> i128 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
 }
 
 fn pid(number: i32) -> Pid {

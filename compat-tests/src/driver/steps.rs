@@ -1,6 +1,5 @@
 //! What each step does.
 
-use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -15,52 +14,16 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 
 use super::launch::{self, Running};
+use super::problem::Problem;
 use super::{Bound, Driver, pid};
 use crate::observe::clients::Client;
 use crate::observe::records;
 use crate::observe::streams::Stream;
-use crate::paths;
 use crate::scenario::placeholder::expand;
 use crate::scenario::step::{ContainerState, Fact, Fifo, FileStep, Switch, Target};
 use crate::scenario::{Caller, RuntimeKind, Step};
 use crate::text::escape;
-use crate::world;
-
-/// Why a step was not done.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Problem {
-    Deadline,
-    NotMet,
-    /// What should have brought it about has ended.
-    Never,
-    Failed(String),
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Deadline => f.write_str("the deadline came"),
-            Self::NotMet => f.write_str("not within its bound"),
-            Self::Never => f.write_str("can no longer happen"),
-            Self::Failed(reason) => f.write_str(reason),
-        }
-    }
-}
-
-impl From<Errno> for Problem {
-    fn from(errno: Errno) -> Self {
-        Self::Failed(errno.desc().to_string())
-    }
-}
-
-impl From<std::io::Error> for Problem {
-    fn from(error: std::io::Error) -> Self {
-        match error.raw_os_error() {
-            Some(number) => Errno::from_raw(number).into(),
-            None => Self::Failed(error.to_string()),
-        }
-    }
-}
+use crate::world::{argv, bundle, paths};
 
 type Done = Result<Result<(), Problem>>;
 
@@ -153,9 +116,8 @@ impl Driver<'_> {
     }
 
     fn prepare_session(&mut self, name: &str) -> Result<()> {
-        let call =
-            crate::argv::call(self.scenario, name, self.runtime).map_err(anyhow::Error::msg)?;
-        world::prepare_session(self.scenario, name, &call.values)?;
+        let call = argv::call(self.scenario, name, self.runtime).map_err(anyhow::Error::msg)?;
+        bundle::prepare_session(self.scenario, name, &call.values)?;
         let caller = self.scenario.monitor(name).and_then(|m| m.caller).unwrap_or_default();
         if caller == Caller::Crio {
             // CRI-O makes the pid file itself, empty, to have a name for it.
@@ -323,10 +285,10 @@ impl Driver<'_> {
         if words.first().is_some_and(|word| word == "start") {
             self.monitors.get_mut("main").into_iter().for_each(Running::started);
         }
-        let mut all = world::runtime_arguments(self.runtime);
+        let mut all = bundle::runtime_arguments(self.runtime);
         all.extend(words.iter().cloned());
         let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-        let child = Command::new(world::real_runtime(self.runtime))
+        let child = Command::new(bundle::real_runtime(self.runtime))
             .args(all)
             .stdin(Stdio::null())
             .stdout(write.try_clone()?)

@@ -4,6 +4,7 @@ pub mod clients;
 pub mod datagrams;
 pub mod files;
 pub mod logs;
+pub mod normalize;
 pub mod process;
 pub mod records;
 pub mod streams;

@@ -19,9 +19,9 @@ pub struct Case {
     /// Lines that must be in standard output with either monitor: the case does what it says.
     #[serde(default)]
     pub expect: Vec<String>,
-    /// What the host must have; see [`super::host::Fact`].
+    /// What the host must have; see [`super::fact::Fact`].
     #[serde(default)]
-    pub needs: Vec<super::host::Fact>,
+    pub needs: Vec<super::fact::Fact>,
     /// Which Podman the case is for, such as `>=5`.
     #[serde(default)]
     pub podman: Option<VersionReq>,

@@ -4,29 +4,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use semver::Version;
-use serde::Deserialize;
 
 use super::case::Case;
-
-/// Something a case may need.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum Fact {
-    /// systemd is the first process.
-    Systemd,
-    /// cgroup v2 with the memory controller.
-    Cgroup2,
-    /// journald listens and `journalctl` reads.
-    Journald,
-    /// An ordinary user called `user` with its own systemd.
-    Rootless,
-    /// criu, and a kernel that lets it work.
-    Checkpoint,
-    /// `curl`, for the API.
-    Curl,
-    /// nftables works.
-    PacketFilter,
-}
+use super::fact::Fact;
 
 /// The host as far as cases depend on it.
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@
 //! monitor. What is compared is what a user sees: exit status, standard output and error, and whether monitors are left.
 
 pub mod case;
+pub mod fact;
 pub mod host;
 pub mod outcome;
 pub mod report;

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use semver::Version;
 
 use super::case::{Case, Differs};
-use super::host::{self, Fact, Host};
+use super::fact::Fact;
+use super::host::{self, Host};
 use super::outcome::{self, Outcome};
 use super::report::{Row, Verdict};
 use super::script::End;

@@ -12,7 +12,8 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::host::{Fact, Host};
+use super::fact::Fact;
+use super::host::Host;
 use super::script::{self, End, Finished};
 
 /// All worlds are directories here, each with a locked file while it is in use.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::diff::{self, Difference, Tag};
 use crate::suite::{Outcome, Suite, TaskResult};
 use crate::verdict::Divergence;
+use crate::verdict::diff::{self, Difference, Tag};
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --line: #8884; --bad: #c62828; --good: #2e7d32; --known: #1565c0; --skip: #8a6d00; }

@@ -3,9 +3,9 @@
 use console::{Style, style};
 
 use super::by_area;
-use crate::diff::{self, Difference, Tag};
 use crate::suite::{Outcome, Suite, TaskResult};
 use crate::verdict::Divergence;
+use crate::verdict::diff::{self, Difference, Tag};
 
 /// Lines of one difference shown before it is cut.
 const SHOWN: usize = 60;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::step::{Fact, FileStep, Target};
-use super::{Monitor, OneOrMany, RuntimeKind, Scenario, Step, placeholder};
+use super::{Monitor, OneOrMany, RuntimeKind, Scenario, Step, options, placeholder};
 
 /// Where to point at.
 pub(super) enum Place {
@@ -115,7 +115,7 @@ impl Scenario {
             self.placeholders(text)?;
         }
         for option in &monitor.without {
-            if !crate::argv::knows_option(option) {
+            if !options::knows_option(option) {
                 return Err(fault(option, format!("`without`: no option `{option}`")));
             }
         }

@@ -3,6 +3,7 @@
 use crate::facts::{A_WHILE, await_fact, patience};
 use crate::peer::{Peer, Received};
 use crate::subject::Subject::{self, Candidate, Reference};
+use crate::subject::helper;
 use crate::world::{CID, World};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use rstest::rstest;
@@ -123,7 +124,7 @@ fn closes_inherited_descriptors_before_the_exit_file(
     let (ours, theirs) = Peer::pair();
     let mut monitor = world
         .create()
-        .with(&["--exit-command", env!("CARGO_BIN_EXE_exit-recorder")])
+        .with(&["--exit-command", &helper("exit-recorder")])
         .with(&["--exit-command-arg", &world.text("records")])
         .with(&["--exit-command-arg", "--sleep-until-file"])
         .with(&["--exit-command-arg", &world.text("never")])
@@ -208,7 +209,7 @@ fn remembers_a_container_that_ends_before_its_runtime(
 #[case::candidate(Candidate, false)]
 fn a_container_that_is_not_a_child_is_given_up(#[case] subject: Subject, #[case] expected: bool) {
     let Some(world) = World::as_in_2_1_6(subject) else { return };
-    let mut foreign = std::process::Command::new(env!("CONMON_COMPAT_PAYLOAD"))
+    let mut foreign = std::process::Command::new(helper("payload"))
         .args(["wait-file", &world.text("go"), "exit", "3"])
         .spawn()
         .unwrap();

@@ -3,6 +3,7 @@
 use crate::facts::{A_WHILE, await_fact, await_settled, parse_mask, stat, within};
 use crate::peer::Received;
 use crate::subject::Subject::{self, Candidate, Reference};
+use crate::subject::helper;
 use crate::sys;
 use crate::world::{CID, Monitor, World};
 use rstest::rstest;
@@ -11,9 +12,9 @@ use std::time::Duration;
 
 /// A monitor with the recorder as exit command, which gets these further arguments.
 fn with_recorder<'w>(world: &'w World, arguments: &[&str]) -> Monitor<'w> {
-    let recorder = env!("CARGO_BIN_EXE_exit-recorder");
+    let recorder = helper("exit-recorder");
     let directory = world.text("records");
-    let mut monitor = world.create().with(&["--exit-command", recorder]);
+    let mut monitor = world.create().with(&["--exit-command", &recorder]);
     for argument in [directory.as_str()].iter().chain(arguments) {
         monitor = monitor.with(&["--exit-command-arg", argument]);
     }
@@ -29,8 +30,8 @@ fn is_called_with_its_arguments_and_the_monitors_environment(
     let mut monitor = with_recorder(&world, &["--exit", "0"]).env("FOO", "bar").sync_pipe().start();
     monitor.await_end();
     let record = world.record("records");
-    let recorder = env!("CARGO_BIN_EXE_exit-recorder");
-    let expected = [recorder, &world.text("records"), "--exit", "0"];
+    let recorder = helper("exit-recorder");
+    let expected = [&recorder, &world.text("records"), "--exit", "0"];
     assert_eq!(record["argv"], serde_json::json!(expected));
     let environment = record["env"].as_array().unwrap();
     for variable in ["FOO=bar", "_OCI_SYNCPIPE=200"] {

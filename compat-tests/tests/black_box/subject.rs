@@ -32,9 +32,21 @@ fn from_env(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from)
 }
 
-/// The workspace's own build, which lies beside the programs of this package.
+/// The workspace's own build.
 fn built_conmon() -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_standin-runtime")).with_file_name("conmon")
+    beside("conmon")
+}
+
+/// A program of the workspace; all lie in one directory.
+fn beside(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_conmon-compat")).with_file_name(name)
+}
+
+/// A helper program's path. A missing one fails the test: `cargo build --workspace` makes them.
+pub fn helper(name: &str) -> String {
+    let path = beside(name);
+    assert!(path.exists(), "there is no {}: `cargo build --workspace` makes it", path.display());
+    path.to_str().unwrap().to_owned()
 }
 
 fn reference_version() -> &'static str {

@@ -3,7 +3,7 @@
 use crate::facts::{await_fact, processes};
 use crate::peer::Peer;
 use crate::running::Running;
-use crate::subject::Subject;
+use crate::subject::{Subject, helper};
 use crate::sys::{self, Inheritance};
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -36,7 +36,7 @@ impl World {
         for name in ["bundle", "exits", "persist", "sockets", "tmp"] {
             fs::create_dir(world.path(name)).unwrap();
         }
-        symlink(env!("CARGO_BIN_EXE_standin-runtime"), world.path("rt")).unwrap();
+        symlink(helper("standin-runtime"), world.path("rt")).unwrap();
         world
     }
 
@@ -75,11 +75,10 @@ impl World {
 
     /// The lines of a script's table.
     pub fn table(verbs: &[&str], steps: &[&[&str]]) -> String {
-        let payload = env!("CONMON_COMPAT_PAYLOAD");
-        assert!(!payload.is_empty(), "the build found no static C library for the payload");
+        let payload = helper("payload");
         // JSON's arrays of strings are TOML's, but for one escape.
         let array = |value: Value| value.to_string().replace("\\/", "/");
-        let container: Vec<&str> = [payload].iter().chain(verbs).copied().collect();
+        let container: Vec<&str> = [payload.as_str()].iter().chain(verbs).copied().collect();
         let mut text = format!("container = {}\n", array(json!(container)));
         if !steps.is_empty() {
             text += &format!("steps = {}\n", array(json!(steps)));
@@ -90,8 +89,8 @@ impl World {
     /// Puts the recorder in front of the stand-in.
     pub fn record_runtime(&self) {
         fs::remove_file(self.path("rt")).unwrap();
-        symlink(env!("CARGO_BIN_EXE_recording-runtime"), self.path("rt")).unwrap();
-        let real = env!("CARGO_BIN_EXE_standin-runtime");
+        symlink(helper("recording-runtime"), self.path("rt")).unwrap();
+        let real = helper("standin-runtime");
         let settings = json!({ "real": real, "record": self.path("calls") });
         fs::write(self.path("rt.json"), settings.to_string()).unwrap();
     }

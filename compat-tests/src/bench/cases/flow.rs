@@ -8,7 +8,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use crate::bench::attach::{Client, Reader};
-use crate::bench::cases::Case;
+use crate::bench::case::Case;
 use crate::bench::journal::Journal;
 use crate::bench::lab::Lab;
 use crate::bench::measure::{Reading, Unit, reading};

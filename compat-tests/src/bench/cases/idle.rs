@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::bench::cases::Case;
+use crate::bench::case::Case;
 use crate::bench::lab::Lab;
 use crate::bench::measure::{Reading, Unit, reading};
 use crate::bench::monitor::{Job, Monitor};

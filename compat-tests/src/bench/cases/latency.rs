@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::bench::attach::Client;
-use crate::bench::cases::Case;
+use crate::bench::case::Case;
 use crate::bench::lab::Lab;
 use crate::bench::measure::{Reading, Summary, Unit, reading};
 use crate::bench::monitor::{Job, Monitor};

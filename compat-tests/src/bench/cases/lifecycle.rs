@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::bench::cases::Case;
+use crate::bench::case::Case;
 use crate::bench::lab::Lab;
 use crate::bench::measure::{Reading, Unit, reading};
 use crate::bench::monitor::{Job, LogTo, Monitor, Prepared, Runtime};

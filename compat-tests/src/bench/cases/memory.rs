@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::sync;
 
 use crate::bench::attach::Client;
-use crate::bench::cases::Case;
+use crate::bench::case::Case;
 use crate::bench::lab::Lab;
 use crate::bench::measure::{Reading, Unit, reading};
 use crate::bench::monitor::{Job, Monitor};

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use nix::unistd::sync;
 
-use crate::bench::cases::Case;
+use crate::bench::case::Case;
 use crate::bench::lab::Lab;
 use crate::bench::measure::{Reading, Unit, reading};
 use crate::bench::monitor::{Await, Job, Launched, Monitor, Prepared};

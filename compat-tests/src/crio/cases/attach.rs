@@ -7,10 +7,10 @@ use anyhow::Result;
 use super::super::argv::Settings;
 use super::super::attach::Attached;
 use super::super::case::{Case, case};
-use super::super::container::Spec;
 use super::super::node::Node;
-use crate::paths;
+use super::super::spec::Spec;
 use crate::text::escape;
+use crate::world::paths;
 
 pub(super) const CASES: &[Case] = &[
     case(

@@ -7,12 +7,13 @@ use anyhow::{Context, Result};
 
 use super::super::argv::{self, Restore, Settings};
 use super::super::case::{Case, Runtimes, case};
-use super::super::container::Spec;
 use super::super::node::Node;
+use super::super::spec::Spec;
 use super::super::world;
 use crate::host;
 use crate::observe::{process, records};
-use crate::{paths, text};
+use crate::text;
+use crate::world::paths;
 
 pub(super) const CASES: &[Case] = &[
     case(

@@ -7,10 +7,11 @@ use anyhow::Result;
 
 use super::super::argv::Settings;
 use super::super::case::{Case, case};
-use super::super::container::{Container, Spec};
+use super::super::container::Container;
 use super::super::exec::{Answer, MOST_OUTPUT};
 use super::super::node::Node;
-use crate::paths;
+use super::super::spec::Spec;
+use crate::world::paths;
 
 pub(super) const CASES: &[Case] = &[
     case(

@@ -5,8 +5,9 @@ use std::fs;
 use anyhow::{Result, bail};
 
 use super::super::case::{Case, case};
-use super::super::container::{Configuration, Creation, Spec};
+use super::super::container::Creation;
 use super::super::node::Node;
+use super::super::spec::{Configuration, Spec};
 use super::super::world;
 
 pub(super) const CASES: &[Case] = &[

@@ -7,12 +7,14 @@ use anyhow::Result;
 
 use super::super::argv::Settings;
 use super::super::case::{Case, Differs, case};
-use super::super::container::{Container, Spec};
+use super::super::container::Container;
 use super::super::log::Log;
-use super::super::node::{Node, now};
+use super::super::node::Node;
+use super::super::spec::Spec;
+use crate::clock::now;
 use crate::observe::datagrams::Inbox;
-use crate::paths;
 use crate::text::escape;
+use crate::world::paths;
 
 pub(super) const CASES: &[Case] = &[
     case("log", "has-the-form-of-the-cri", "kubelet drops every line it cannot parse", form)

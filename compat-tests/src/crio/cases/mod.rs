@@ -11,7 +11,7 @@ mod version;
 
 use super::case::Case;
 
-pub(super) const AREAS: &[&[Case]] = &[
+const AREAS: &[&[Case]] = &[
     version::CASES,
     create::CASES,
     failure::CASES,
@@ -21,3 +21,9 @@ pub(super) const AREAS: &[&[Case]] = &[
     stop::CASES,
     systemd::CASES,
 ];
+
+/// All cases, area by area.
+#[must_use]
+pub fn all() -> Vec<&'static Case> {
+    AREAS.iter().copied().flatten().collect()
+}

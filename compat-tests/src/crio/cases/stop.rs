@@ -7,11 +7,11 @@ use anyhow::Result;
 use nix::sys::signal::Signal;
 
 use super::super::case::{Case, Need, case};
-use super::super::container::Spec;
 use super::super::node::Node;
+use super::super::spec::Spec;
 use super::super::world;
 use super::create::catches;
-use crate::paths;
+use crate::world::paths;
 
 pub(super) const CASES: &[Case] = &[
     case("stop", "records-every-code", "a restart policy goes by the code", codes),

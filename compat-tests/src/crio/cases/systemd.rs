@@ -6,10 +6,10 @@ use anyhow::Result;
 
 use super::super::argv::Settings;
 use super::super::case::{Case, Need, case};
-use super::super::container::Spec;
 use super::super::node::Node;
+use super::super::spec::Spec;
 use super::super::systemd;
-use crate::paths;
+use crate::world::paths;
 
 pub(super) const CASES: &[Case] = &[
     case(

@@ -1,5 +1,7 @@
 //! Judging differences: against what a scenario allows, what is known, and what must hold.
 
+pub mod diff;
+
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -7,10 +9,10 @@ use semver::{Version, VersionReq};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::diff::{self, Difference};
 use crate::observation::{INTERNAL, Observation};
 use crate::scenario::{Expect, RuntimeKind, Scenario, Side};
 use crate::text::{glob, names};
+use diff::Difference;
 
 /// One entry of `fixtures/divergences.toml`.
 #[derive(Debug, Clone, Deserialize)]

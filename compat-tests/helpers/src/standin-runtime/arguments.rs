@@ -1,6 +1,6 @@
 //! The command line of an OCI runtime, as far as the stand-in needs it.
 
-use crate::script::Problem;
+use crate::problem::Problem;
 use std::ffi::OsString;
 use std::path::PathBuf;
 

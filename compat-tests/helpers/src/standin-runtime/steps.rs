@@ -2,7 +2,8 @@
 
 use crate::arguments::Call;
 use crate::console::{self, Console};
-use crate::script::{Parent, Problem, Script, Start, Step};
+use crate::problem::Problem;
+use crate::script::{Parent, Script, Start, Step};
 use crate::sys;
 use nix::sys::signal::{Signal, kill, raise};
 use nix::sys::stat::Mode;

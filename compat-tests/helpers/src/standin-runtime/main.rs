@@ -8,6 +8,7 @@
 
 mod arguments;
 mod console;
+mod problem;
 mod script;
 mod steps;
 mod sys;
@@ -75,7 +76,7 @@ pub extern "C" fn main(_count: c_int, _vector: *const *const c_char) -> c_int {
     })
 }
 
-fn run(words: &[OsString]) -> Result<c_int, script::Problem> {
+fn run(words: &[OsString]) -> Result<c_int, problem::Problem> {
     let call = arguments::parse(words)?;
     if call.command == arguments::Command::Start {
         return steps::let_go(&call).map(|()| 0);

@@ -6,67 +6,26 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::mounts::private_mounts;
+use crate::host::cgroup;
 use crate::observe::process;
-use crate::scenario::{RuntimeKind, Scenario};
 use crate::sys::{self, ChildSetup};
-use crate::{cgroup, driver, world};
 
 /// The hidden sub-commands of the suite's binary.
 pub const KEEPER: &str = "__keep";
 pub const PLAYER: &str = "__play";
 pub const TIDIER: &str = "__tidy";
-
-/// How many times longer than planned a scenario may take on a loaded machine.
-const SLOWEST: u32 = 4;
-
-/// How much longer than its scenario a player may live.
-const GRACE: Duration = Duration::from_secs(20);
-
-/// All a run needs to know.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Request {
-    pub scenario_path: PathBuf,
-    pub scenario: String,
-    pub runtime: RuntimeKind,
-    pub monitor: PathBuf,
-    pub tools: Tools,
-    pub fault: Option<Fault>,
-    /// Seconds, instead of the scenario's own.
-    pub deadline: Option<f64>,
-    /// Filled in by the keeper.
-    pub cgroup: String,
-}
-
-/// A library that breaks one thing a dynamically linked monitor does.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Fault {
-    pub library: PathBuf,
-    pub name: String,
-}
-
-/// The programs a world is made of.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Tools {
-    /// The real runtime, or the stand-in.
-    pub runtime: PathBuf,
-    pub recorder: PathBuf,
-    pub exit_recorder: PathBuf,
-    pub payload: PathBuf,
-    pub busybox: PathBuf,
-}
 
 /// Has a keeper play `request`, and returns what was seen.
 ///
@@ -146,31 +105,6 @@ pub fn keep() -> Result<ExitStatus> {
     Ok(status)
 }
 
-/// The player's life: build the world, play, print what was seen.
-///
-/// # Errors
-///
-/// What the world lacked.
-pub fn play() -> Result<()> {
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
-    let request: Request = serde_json::from_str(&text)?;
-    sys::close_inherited_on_exec()?;
-    let _reserved = sys::reserve_low_descriptors()?;
-    unshare(CloneFlags::CLONE_NEWNS)?;
-    private_mounts()?;
-    let mut scenario = Scenario::parse(&request.scenario_path, &request.scenario)?;
-    scenario.data.deadline = request.deadline.unwrap_or(scenario.data.deadline);
-    let limit = Duration::from_secs_f64(scenario.data.deadline);
-    end_at(Instant::now() + limit * SLOWEST + GRACE);
-    let world = world::build(&request, &scenario)?;
-    let observation = driver::play(&request, &scenario, &world)?;
-    let mut out = std::io::stdout().lock();
-    serde_json::to_writer(&mut out, &observation)?;
-    out.flush()?;
-    Ok(())
-}
-
 /// Makes a hybrid host usable for crun, for this process and its children as long as they
 /// live, whatever other programs mount and unmount meanwhile. Only where that is needed.
 ///
@@ -218,25 +152,4 @@ fn end_children() {
             return;
         }
     }
-}
-
-pub(crate) fn private_mounts() -> Result<()> {
-    let none: Option<&str> = None;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-        .context("cannot make mounts private")
-}
-
-/// Shows the processes of a new pid namespace.
-pub(crate) fn mount_proc() -> Result<()> {
-    let none: Option<&str> = None;
-    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), none).context("cannot mount /proc")
-}
-
-/// Ends this process, and with it the world, should the driver itself hang.
-pub(crate) fn end_at(deadline: Instant) {
-    std::thread::spawn(move || {
-        std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
-        eprintln!("the player did not end in time, at {}", driver::whereabouts());
-        std::process::abort();
-    });
 }

@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
 
 fn run(arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_payload"))
+    let mut child = Command::new(env!("CONMON_COMPAT_PAYLOAD"))
         .args(arguments)
         .env_clear()
         .env("NAME", "value")

@@ -5,76 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::paths;
+use super::paths;
+use crate::scenario::options;
 use crate::scenario::placeholder::expand;
 use crate::scenario::{Caller, ExitCommand, Monitor, OneOrMany, PipeKind, RuntimeKind, Scenario};
-
-/// Options that take a value, by their spellings.
-const WITH_VALUE: &[&str] = &[
-    "--bundle",
-    "-b",
-    "--cid",
-    "-c",
-    "--conmon-pidfile",
-    "-P",
-    "--container-pidfile",
-    "-p",
-    "--cuuid",
-    "-u",
-    "--exec-process-spec",
-    "--exit-command",
-    "--exit-command-arg",
-    "--exit-delay",
-    "--exit-dir",
-    "--log-level",
-    "--log-path",
-    "-l",
-    "--log-size-max",
-    "--log-global-size-max",
-    "--log-tag",
-    "--log-label",
-    "--name",
-    "-n",
-    "--persist-dir",
-    "-0",
-    "--restore",
-    "--runtime",
-    "-r",
-    "--runtime-arg",
-    "--runtime-opt",
-    "--sdnotify-socket",
-    "--socket-dir-path",
-    "--timeout",
-    "-T",
-    "--log-max-files",
-    "--log-allowlist-dir",
-];
-const FLAGS: &[&str] = &[
-    "--api-version",
-    "--exec",
-    "-e",
-    "--exec-attach",
-    "--full-attach",
-    "--leave-stdin-open",
-    "--no-new-keyring",
-    "--no-pivot",
-    "--no-sync-log",
-    "--replace-listen-pid",
-    "--stdin",
-    "-i",
-    "--sync",
-    "--syslog",
-    "--systemd-cgroup",
-    "-s",
-    "--terminal",
-    "-t",
-    "--log-rotate",
-];
-
-/// Whether `without` may name this option.
-pub fn knows_option(option: &str) -> bool {
-    WITH_VALUE.contains(&option) || FLAGS.contains(&option)
-}
 
 /// How a monitor is called, all placeholders replaced.
 pub struct Call {
@@ -357,7 +291,7 @@ impl Builder<'_> {
         let mut at = 0;
         while at < words.len() {
             let name = words[at].split('=').next().unwrap_or_default().to_string();
-            let takes_value = WITH_VALUE.contains(&words[at].as_str());
+            let takes_value = options::takes_value(&words[at]);
             let length = match name.as_str() {
                 "--api-version" if words.get(at + 1).is_some_and(|w| w == "1") => 2,
                 _ if takes_value => 2,

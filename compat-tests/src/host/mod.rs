@@ -1,8 +1,10 @@
 //! What this host offers, and which scenarios it cannot run.
 
+pub mod cgroup;
+pub mod subject;
+
 use std::path::{Path, PathBuf};
 
-use crate::cgroup;
 use crate::scenario::{Need, RuntimeKind, Scenario};
 
 /// One thing looked for, and what was found.

@@ -1,11 +1,10 @@
 //! The script: read, checked as a whole before any of it is carried out.
 
 use crate::arguments::{Call, Command};
+use crate::problem::Problem;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
-use std::fmt;
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 
 /// What one call is to do.
@@ -62,28 +61,6 @@ pub enum Step {
     Ignore(Signal),
     KillSelf(Signal),
     Exit(i32),
-}
-
-/// Why a call cannot be carried out.
-#[derive(Debug)]
-pub enum Problem {
-    NoCommand,
-    Script { path: PathBuf, reason: String },
-    Step(Vec<String>),
-    Missing(&'static str),
-    Io { what: &'static str, error: io::Error },
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoCommand => write!(f, "no create, restore, exec or start"),
-            Self::Script { path, reason } => write!(f, "{}: {reason}", path.display()),
-            Self::Step(words) => write!(f, "bad step {words:?}"),
-            Self::Missing(what) => write!(f, "the call has no {what}"),
-            Self::Io { what, error } => write!(f, "{what}: {error}"),
-        }
-    }
 }
 
 #[derive(Deserialize)]
