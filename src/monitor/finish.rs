@@ -55,6 +55,7 @@ impl Monitor<'_> {
         self.attach_pipe = None;
         self.close_idle_clients();
 
+        self.obey_last_commands();
         let recorded = write_exit_files(self.config, code, self.diag);
         if self.config.is_exec() {
             let timed_out = matches!(self.phase, Phase::TimedOut);
