@@ -5,6 +5,8 @@
 
 mod container;
 mod creation;
+mod delivery;
+mod drain;
 mod finish;
 mod held;
 mod wait;
@@ -119,6 +121,8 @@ pub(crate) struct Work {
     buffer: ReadBuffer,
     /// When memory that only work needs is given back; `None`: there is none.
     release_at: Option<Duration>,
+    /// When a log that takes nothing is given up, after the container's end.
+    log_stalls_at: Option<Duration>,
 }
 
 impl Work {
@@ -128,6 +132,7 @@ impl Work {
             ready: Vec::new(),
             buffer: ReadBuffer::new(),
             release_at: None,
+            log_stalls_at: None,
         }
     }
 }
