@@ -6,6 +6,7 @@ use crate::facts::{
 use crate::peer::{Peer, Received};
 use crate::running::Running;
 use crate::subject::Subject::{self, Candidate, Reference};
+use crate::subject::helper;
 use crate::sys;
 use crate::world::{Monitor, World};
 use nix::fcntl::{FcntlArg, fcntl};
@@ -175,9 +176,9 @@ fn a_client_that_reads_is_not_kept_for_one_that_does_not() {
 #[rstest]
 fn clients_are_served_while_the_exit_command_runs(#[values("0", "2")] delay: &str) {
     let world = World::new(Candidate);
-    let (recorder, records) = (env!("CARGO_BIN_EXE_exit-recorder"), world.text("records"));
+    let (recorder, records) = (helper("exit-recorder"), world.text("records"));
     let end = world.text("end");
-    let mut monitor = world.create().with(&["--exit-command", recorder, "--exit-delay", delay]);
+    let mut monitor = world.create().with(&["--exit-command", &recorder, "--exit-delay", delay]);
     for argument in [&records, "--sleep-until-file", &end] {
         monitor = monitor.with(&["--exit-command-arg", argument]);
     }
@@ -264,7 +265,8 @@ fn a_refused_fork_costs_the_client_nothing() {
     let world = World::new(Candidate);
     // The first clone makes the runtime.
     let refuse = "inject=clone,clone3,fork,vfork:error=EAGAIN:when=2+";
-    let strace = format!("exec strace -qq -o /dev/null -e trace=clone,clone3,fork,vfork -e {refuse} \"$@\"");
+    let strace =
+        format!("exec strace -qq -o /dev/null -e trace=clone,clone3,fork,vfork -e {refuse} \"$@\"");
     let monitor = world.create().with(&["--no-sync-log"]).after(&strace);
     let (mut monitor, client) = ended_with_a_paused_client(&world, monitor);
     assert_eq!(monitor.exit_file(), "3");
