@@ -110,14 +110,13 @@ impl Client {
                     }
                 }
                 Err(errno) if is_transient(errno) => break,
-                Err(_) => return self.give_up_output(rest.len(), diagnostics),
+                Err(_) => return self.give_up_output(diagnostics),
             }
         }
-        while let Some(chunk) = rest.chunks(CHUNK_BYTES).next() {
+        for chunk in rest.chunks(CHUNK_BYTES) {
             if self.queue.push([tag, chunk]).is_err() {
-                return self.give_up_output(rest.len(), diagnostics);
+                return self.give_up_output(diagnostics);
             }
-            rest = rest.get(chunk.len()..).unwrap_or_default();
         }
         self.watch_stall(false, now);
     }
@@ -130,7 +129,7 @@ impl Client {
                 self.flushed_at = now;
             }
             Err(errno) if is_transient(errno) => self.watch_stall(false, now),
-            Err(_) => self.give_up_output(0, diagnostics),
+            Err(_) => self.give_up_output(diagnostics),
         }
     }
 
@@ -145,13 +144,13 @@ impl Client {
         self.queue.holds_spare_memory().then_some(at)
     }
 
-    #[cfg(test)]
-    pub(super) fn has_spare_memory(&self) -> bool {
-        self.queue.has_spare()
-    }
-
     pub(super) fn release_memory(&mut self) {
         self.queue.release_memory();
+    }
+
+    /// Begins a stall anew, so that the client gets the whole of a new timeout.
+    pub(super) fn restart_stall(&mut self, now: Duration) {
+        self.stalled_since = self.stalled_since.map(|_| now);
     }
 
     fn watch_stall(&mut self, progressed: bool, now: Duration) {
@@ -162,33 +161,33 @@ impl Client {
         }
     }
 
-    /// Ends the connection and returns how much output was queued. What the client sent before
-    /// still reaches the container: poll reports the hang-up and [`read`](Self::read) goes on
-    /// to the end.
-    pub(super) fn cut_off(&mut self) -> usize {
+    /// Ends the connection. What the client sent before still reaches the container: poll
+    /// reports the hang-up and [`read`](Self::read) goes on to the end.
+    pub(super) fn cut_off(&mut self) {
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
-        self.drop_output()
+        self.drop_output();
     }
 
-    /// The connection is over; what was queued is lost, which is said.
-    pub(super) fn hang_up(&mut self, diagnostics: &Diagnostics) {
+    pub(super) fn hang_up(&mut self) {
         self.hung_up = true;
-        report_lost(self.drop_output(), diagnostics);
+        self.drop_output();
     }
 
-    /// The client takes no output any more: what is queued is lost, and `unqueued` bytes more.
-    fn give_up_output(&mut self, unqueued: usize, diagnostics: &Diagnostics) {
+    /// What the client may still send is of no use any more.
+    pub(super) fn end_input(&mut self) {
+        self.sends = false;
+    }
+
+    fn give_up_output(&mut self, diagnostics: &Diagnostics) {
         diagnostics.warn("Failed to write to remote console socket");
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
-        report_lost(self.drop_output() + unqueued, diagnostics);
+        self.drop_output();
     }
 
-    fn drop_output(&mut self) -> usize {
-        let lost = self.queue.output_bytes();
+    fn drop_output(&mut self) {
         self.receives = false;
         self.queue = PacketQueue::default();
         self.stalled_since = None;
-        lost
     }
 
     /// Passes at most one packet on to the container; returns whether the client has now
@@ -231,14 +230,6 @@ impl Drop for Client {
                 break;
             }
         }
-    }
-}
-
-/// Says how much output did not reach a client that is gone.
-fn report_lost(bytes: usize, diagnostics: &Diagnostics) {
-    if bytes > 0 {
-        diagnostics
-            .warn(format!("Attach client is gone: {bytes} bytes of output did not reach it"));
     }
 }
 

@@ -25,7 +25,6 @@ mod facts;
 mod log;
 mod notify;
 mod peer;
-mod readers;
 mod reports;
 mod running;
 mod runtime;
