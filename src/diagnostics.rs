@@ -41,6 +41,13 @@ impl Diagnostics {
         self.to_stderr.set(false);
     }
 
+    /// Closes the connection to the system log until there is something to say.
+    pub(crate) fn disconnect(&self) {
+        if let Some(syslog) = &self.syslog {
+            syslog.socket.set(None);
+        }
+    }
+
     /// Whether a message of `level` would go anywhere; spares building costly ones.
     pub(crate) fn enabled(&self, level: Level) -> bool {
         level <= self.level.get()

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::poll::PollFlags;
-use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{ForkResult, Pid};
 
@@ -47,32 +46,16 @@ fn child_path(dir: &Path, name: &std::ffi::OsStr) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(joined))
 }
 
-/// Runs the exit command and waits for it, and for nothing else.
+/// Starts the exit command.
 ///
-/// The monitor itself sleeps through the delay, holding nothing. Its own signals no longer
-/// matter: the container is gone. Other children that end meanwhile are reaped.
-pub(crate) fn run_exit_command(
+/// The monitor's own signals no longer matter by then: the container is gone.
+pub(crate) fn start_exit_command(
     command: &ExitCommand,
     oom_score: &OomScore,
-    signals: &Signals,
-    diag: &Diagnostics,
-) -> Result<(), Failure> {
-    if let Err(errno) = prctl::set_child_subreaper(false) {
-        let text = "Failed to disable self subreaper attribute - might wait for indirect \
-                    children a long time";
-        diag.warn_errno(text, errno);
-    }
-    if !command.delay.is_zero() {
-        let seconds = command.delay.as_secs();
-        diag.debug(format!("Sleeping for {seconds} seconds before executing exit command"));
-        reap_until(signals, Some(command.delay), |_, _| false);
-    }
+) -> Result<Pid, Failure> {
     match sys::process::fork().map_err(|errno| Failure::with_errno("Failed to fork", errno))? {
         ForkResult::Child => become_exit_command(command, oom_score),
-        ForkResult::Parent { child } => {
-            reap_until(signals, None, |pid, _| pid == child);
-            Ok(())
-        }
+        ForkResult::Parent { child } => Ok(child),
     }
 }
 

@@ -14,6 +14,11 @@ pub(crate) enum Text {
 }
 
 impl Text {
+    /// A text that the reference makes for the occasion, although here it is always the same.
+    pub(crate) fn made(text: &str) -> Self {
+        Self::Made(text.as_bytes().to_vec())
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Constant(text) => text.as_bytes(),

@@ -16,6 +16,11 @@ use crate::atomic_file::write_atomically;
 use crate::failure::{Failure, concat};
 use crate::sys;
 
+/// The environment variables that hold the numbers of the caller's pipes.
+pub(crate) const START_PIPE: &str = "_OCI_STARTPIPE";
+pub(crate) const SYNC_PIPE: &str = "_OCI_SYNCPIPE";
+pub(crate) const ATTACH_PIPE: &str = "_OCI_ATTACHPIPE";
+
 /// The descriptors the caller left open, less those the monitor has taken for itself.
 ///
 /// They may be anything, for example sockets that keep a published port reserved; they stay
@@ -29,7 +34,8 @@ impl Inherited {
 
     /// Takes the pipe whose number the environment variable `name` holds.
     ///
-    /// `None` when the variable is unset. The pipe becomes close-on-exec.
+    /// `None` when the variable is unset. The pipe becomes close-on-exec. Where a variable that
+    /// is taken later names the same descriptor, each gets one of its own.
     pub(crate) fn take_pipe(&mut self, name: &str) -> Result<Option<OwnedFd>, Failure> {
         let Some(value) = std::env::var_os(name) else { return Ok(None) };
         let number = parse_fd(&value).map_err(|errno| {
@@ -41,7 +47,15 @@ impl Inherited {
         })?;
         let not_cloexec =
             |errno| Failure::with_errno(format!("unable to make {name} CLOEXEC"), errno);
-        self.take(number).map(Some).map_err(not_cloexec)
+        let taken_later: &[&str] = match name {
+            START_PIPE => &[SYNC_PIPE, ATTACH_PIPE],
+            SYNC_PIPE => &[ATTACH_PIPE],
+            _ => &[],
+        };
+        let names_it =
+            |name: &&str| std::env::var_os(name).is_some_and(|v| parse_fd(&v) == Ok(number));
+        let shared = taken_later.iter().any(names_it);
+        self.take(number, shared).map(Some).map_err(not_cloexec)
     }
 
     /// Keeps one more descriptor that the caller may still be watching.
@@ -54,15 +68,21 @@ impl Inherited {
         self.0.clear();
     }
 
-    fn take(&mut self, number: RawFd) -> nix::Result<OwnedFd> {
+    /// A `shared` descriptor stays, to be taken again; what is handed out is a duplicate.
+    fn take(&mut self, number: RawFd, shared: bool) -> nix::Result<OwnedFd> {
         if (0..=2).contains(&number) {
             // The standard descriptors are replaced later; the pipe must outlive that.
             return sys::fd::duplicate_stdio(number);
         }
         let held = self.0.iter().position(|fd| fd.as_raw_fd() == number).ok_or(Errno::EBADF)?;
-        let fd = self.0.swap_remove(held);
-        fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-        Ok(fd)
+        let original = self.0.get(held).ok_or(Errno::EBADF)?;
+        fcntl(original, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        if shared {
+            return original
+                .try_clone()
+                .map_err(|error| error.raw_os_error().map_or(Errno::EBADF, Errno::from_raw));
+        }
+        Ok(self.0.swap_remove(held))
     }
 }
 
@@ -222,7 +242,21 @@ mod tests {
     }
 
     #[test]
+    fn a_shared_descriptor_can_be_taken_again() {
+        let (_reader, writer) = nix::unistd::pipe().unwrap();
+        let number = writer.as_raw_fd();
+        let mut inherited = Inherited::new(vec![writer]);
+        let first = inherited.take(number, true).unwrap();
+        let second = inherited.take(number, false).unwrap();
+        assert_ne!(first.as_raw_fd(), second.as_raw_fd());
+        let is_cloexec =
+            |fd: &OwnedFd| fcntl(fd, FcntlArg::F_GETFD).unwrap() & libc::FD_CLOEXEC != 0;
+        assert!(is_cloexec(&first) && is_cloexec(&second));
+        assert_eq!(inherited.take(number, false).err(), Some(Errno::EBADF));
+    }
+
+    #[test]
     fn a_pipe_that_is_not_open_is_refused() {
-        assert_eq!(Inherited::new(Vec::new()).take(99).err(), Some(Errno::EBADF));
+        assert_eq!(Inherited::new(Vec::new()).take(99, false).err(), Some(Errno::EBADF));
     }
 }

@@ -21,7 +21,7 @@ use crate::config::{Api, Config, Operation, Refusal};
 use crate::control::{ControlFifo, Kind};
 use crate::diagnostics::{Diagnostics, Level, write_stderr};
 use crate::failure::Failure;
-use crate::launch::{self, Inherited, Null, Side};
+use crate::launch::{self, ATTACH_PIPE, Inherited, Null, START_PIPE, SYNC_PIPE, Side};
 use crate::log::Log;
 use crate::monitor::{Monitor, Phase, Terminal, Work};
 use crate::notify::NotifyProxy;
@@ -73,10 +73,6 @@ pub(crate) fn run(arguments: Arguments) -> u8 {
         }
     }
 }
-
-const SYNC_PIPE: &str = "_OCI_SYNCPIPE";
-const START_PIPE: &str = "_OCI_STARTPIPE";
-const ATTACH_PIPE: &str = "_OCI_ATTACHPIPE";
 
 /// How long an attach client without a terminal may refuse output before it is cut off.
 const STALL_TIMEOUT: Duration = Duration::from_secs(300);

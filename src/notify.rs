@@ -18,7 +18,7 @@ use nix::sys::socket::{
 use nix::sys::stat::Mode;
 
 use crate::diagnostics::Diagnostics;
-use crate::failure::{Failure, concat};
+use crate::failure::{Failure, Text, concat};
 use crate::unix_socket::bind_below;
 
 /// Longer datagrams are cut.
@@ -27,6 +27,9 @@ const DATAGRAM_BYTES: usize = 32768;
 const ADDRESS_BYTES: usize = 107;
 /// How many datagrams one turn forwards, so that a flood of them starves nobody.
 const DATAGRAMS_PER_TURN: usize = 16;
+
+/// The reference makes this text from the socket's name when it is needed.
+const UNDELIVERED: &str = "Failed to write to socket host notify socket";
 
 /// Both ends of the relay.
 pub(crate) struct NotifyProxy {
@@ -84,8 +87,7 @@ impl NotifyProxy {
                 Ok(()) => self.failing = false,
                 Err(errno) => {
                     if !self.failing {
-                        diagnostics
-                            .warn_errno("Failed to write to socket host notify socket", errno);
+                        diagnostics.warn_errno(Text::made(UNDELIVERED), errno);
                     }
                     self.failing = true;
                 }

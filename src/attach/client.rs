@@ -110,13 +110,14 @@ impl Client {
                     }
                 }
                 Err(errno) if is_transient(errno) => break,
-                Err(_) => return self.give_up_output(diagnostics),
+                Err(_) => return self.give_up_output(rest.len(), diagnostics),
             }
         }
-        for chunk in rest.chunks(CHUNK_BYTES) {
+        while let Some(chunk) = rest.chunks(CHUNK_BYTES).next() {
             if self.queue.push([tag, chunk]).is_err() {
-                return self.give_up_output(diagnostics);
+                return self.give_up_output(rest.len(), diagnostics);
             }
+            rest = rest.get(chunk.len()..).unwrap_or_default();
         }
         self.watch_stall(false, now);
     }
@@ -129,7 +130,7 @@ impl Client {
                 self.flushed_at = now;
             }
             Err(errno) if is_transient(errno) => self.watch_stall(false, now),
-            Err(_) => self.give_up_output(diagnostics),
+            Err(_) => self.give_up_output(0, diagnostics),
         }
     }
 
@@ -144,13 +145,13 @@ impl Client {
         self.queue.holds_spare_memory().then_some(at)
     }
 
-    pub(super) fn release_memory(&mut self) {
-        self.queue.release_memory();
+    #[cfg(test)]
+    pub(super) fn has_spare_memory(&self) -> bool {
+        self.queue.has_spare()
     }
 
-    /// Begins a stall anew, so that the client gets the whole of a new timeout.
-    pub(super) fn restart_stall(&mut self, now: Duration) {
-        self.stalled_since = self.stalled_since.map(|_| now);
+    pub(super) fn release_memory(&mut self) {
+        self.queue.release_memory();
     }
 
     fn watch_stall(&mut self, progressed: bool, now: Duration) {
@@ -161,33 +162,33 @@ impl Client {
         }
     }
 
-    /// Ends the connection. What the client sent before still reaches the container: poll
-    /// reports the hang-up and [`read`](Self::read) goes on to the end.
-    pub(super) fn cut_off(&mut self) {
+    /// Ends the connection and returns how much output was queued. What the client sent before
+    /// still reaches the container: poll reports the hang-up and [`read`](Self::read) goes on
+    /// to the end.
+    pub(super) fn cut_off(&mut self) -> usize {
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
-        self.drop_output();
+        self.drop_output()
     }
 
-    pub(super) fn hang_up(&mut self) {
+    /// The connection is over; what was queued is lost, which is said.
+    pub(super) fn hang_up(&mut self, diagnostics: &Diagnostics) {
         self.hung_up = true;
-        self.drop_output();
+        report_lost(self.drop_output(), diagnostics);
     }
 
-    /// What the client may still send is of no use any more.
-    pub(super) fn end_input(&mut self) {
-        self.sends = false;
-    }
-
-    fn give_up_output(&mut self, diagnostics: &Diagnostics) {
+    /// The client takes no output any more: what is queued is lost, and `unqueued` bytes more.
+    fn give_up_output(&mut self, unqueued: usize, diagnostics: &Diagnostics) {
         diagnostics.warn("Failed to write to remote console socket");
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Write);
-        self.drop_output();
+        report_lost(self.drop_output() + unqueued, diagnostics);
     }
 
-    fn drop_output(&mut self) {
+    fn drop_output(&mut self) -> usize {
+        let lost = self.queue.output_bytes();
         self.receives = false;
         self.queue = PacketQueue::default();
         self.stalled_since = None;
+        lost
     }
 
     /// Passes at most one packet on to the container; returns whether the client has now
@@ -230,6 +231,14 @@ impl Drop for Client {
                 break;
             }
         }
+    }
+}
+
+/// Says how much output did not reach a client that is gone.
+fn report_lost(bytes: usize, diagnostics: &Diagnostics) {
+    if bytes > 0 {
+        diagnostics
+            .warn(format!("Attach client is gone: {bytes} bytes of output did not reach it"));
     }
 }
 

@@ -34,11 +34,17 @@ use crate::sys::socket::accept;
 const ACCEPTS_PER_TURN: usize = 32;
 /// How long accepting rests after a failure; a client that leaves ends the rest early.
 const ACCEPT_REST: Duration = Duration::from_secs(1);
-/// Once the container is gone, output is no longer held back; a queue that grows to this
-/// costs its client the connection.
-const EXIT_LIMIT_BYTES: usize = 1024 * 1024;
-/// Once the container is gone, a client that takes nothing for this long is not waited for.
-const EXIT_STALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How far the container's life has come, as far as clients are concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// A client that takes nothing is cut off after the stall timeout.
+    Alive,
+    /// The container is gone. Clients hold back nobody any more and have all the time they need.
+    Ended,
+    /// No more output will come: who has everything is closed.
+    Closing,
+}
 
 /// The attach socket and everybody connected to it.
 pub(crate) struct Attach {
@@ -53,7 +59,7 @@ pub(crate) struct Attach {
     accept_again: Option<Duration>,
     /// Accepting failed, was warned of and has not succeeded since.
     accept_failing: bool,
-    exiting: bool,
+    stage: Stage,
 }
 
 impl Attach {
@@ -79,7 +85,7 @@ impl Attach {
             stall_timeout,
             accept_again: None,
             accept_failing: false,
-            exiting: false,
+            stage: Stage::Alive,
         })
     }
 
@@ -136,21 +142,17 @@ impl Attach {
             return;
         }
         for client in self.clients.iter_mut().rev() {
-            if self.exiting && client.is_congested() {
+            if self.stage != Stage::Alive && client.is_congested() {
                 client.flush(now, diagnostics);
             }
             client.send(stream, bytes, now, diagnostics);
-            if self.exiting && client.queued_bytes() > EXIT_LIMIT_BYTES {
-                diagnostics.warn("Attach client is too slow for the container's last output");
-                client.cut_off();
-            }
         }
         self.remove_finished(diagnostics);
     }
 
     /// Whether some client's queue is full: container output is not to be read meanwhile.
     pub(crate) fn is_congested(&self) -> bool {
-        !self.exiting && self.clients.iter().any(Client::is_congested)
+        self.clients.iter().any(Client::is_congested)
     }
 
     /// What to poll of each client: nothing of a direction that is shut or held back.
@@ -162,8 +164,7 @@ impl Attach {
         stdin: &ContainerStdin,
     ) -> impl Iterator<Item = (ClientId, BorrowedFd<'_>, PollFlags)> {
         self.clients.iter().filter_map(move |client| {
-            let may_read = !self.exiting && stdin.takes_from(client.id);
-            let interest = client.interest(may_read)?;
+            let interest = client.interest(stdin.takes_from(client.id))?;
             Some((client.id, client.fd(), interest))
         })
     }
@@ -181,20 +182,12 @@ impl Attach {
         let over = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
         let mut ended = false;
         if events.intersects(over) {
-            client.hang_up();
+            client.hang_up(diagnostics);
         }
         if events.contains(PollFlags::POLLOUT) {
             client.flush(now, diagnostics);
         }
-        if self.exiting {
-            // There is nobody left to read what it sends.
-            if events.intersects(over) {
-                client.end_input();
-            }
-        } else if events.intersects(over | PollFlags::POLLIN)
-            && client.sends()
-            && stdin.takes_from(id)
-        {
+        if events.intersects(over | PollFlags::POLLIN) && client.sends() && stdin.takes_from(id) {
             ended = client.read(stdin, diagnostics);
         }
         if ended {
@@ -230,17 +223,18 @@ impl Attach {
             client.flush(now, diagnostics);
             if is_due(client) {
                 let seconds = timeout.as_secs_f32();
+                let lost = client.cut_off();
                 diagnostics.warn(format!(
-                    "Attach client has taken no output for {seconds} s: closing its connection"
+                    "Attach client has taken no output for {seconds} s: closing its connection, \
+                     {lost} bytes did not reach it"
                 ));
-                client.cut_off();
             }
         }
         self.remove_finished(diagnostics);
     }
 
     fn current_stall_timeout(&self) -> Option<Duration> {
-        if self.exiting { Some(EXIT_STALL_TIMEOUT) } else { self.stall_timeout }
+        self.stall_timeout.filter(|_| self.stage == Stage::Alive)
     }
 
     /// Whether some client has not been given everything yet.
@@ -248,22 +242,27 @@ impl Attach {
         self.clients.iter().any(|client| client.queued_bytes() > 0)
     }
 
-    /// The container is gone: from now on its last output is never held back, input is not
-    /// read, and a client that takes nothing is soon given up.
-    pub(crate) fn begin_exit(&mut self, now: Duration) {
-        self.exiting = true;
-        for client in &mut self.clients {
-            client.restart_stall(now);
-        }
+    /// The container is gone: its last output comes at once, and clients may take all the time
+    /// they need for it.
+    pub(crate) fn begin_exit(&mut self) {
+        self.stage = Stage::Ended;
     }
 
-    /// Closes the listening socket and every client, who see the end of file. Clients that
-    /// were not accepted yet see one too, and not a reset.
-    pub(crate) fn close_clients(&mut self, now: Duration, diagnostics: &Diagnostics) {
+    /// No more output will come: closes the listening socket and every client that has
+    /// everything, now or as soon as it has. They see the end of file; so do clients that were
+    /// not accepted yet, and not a reset.
+    pub(crate) fn end_output(&mut self, now: Duration, diagnostics: &Diagnostics) {
         self.accept(now, diagnostics);
         self.listener = None;
         self.accept_again = None;
-        self.clients = Vec::new();
+        self.stage = Stage::Closing;
+        self.remove_finished(diagnostics);
+        self.clients.shrink_to_fit();
+    }
+
+    /// Closes the clients that are left, and says what they did not get.
+    pub(crate) fn abandon(&mut self, diagnostics: &Diagnostics) {
+        self.clients.drain(..).for_each(|mut client| client.hang_up(diagnostics));
     }
 
     /// Removes the socket's name; a failure is warned of.
@@ -283,11 +282,17 @@ impl Attach {
 
     fn remove_finished(&mut self, diagnostics: &Diagnostics) {
         let before = self.clients.len();
-        self.clients.retain(|client| {
+        let closing = self.stage == Stage::Closing;
+        self.clients.retain_mut(|client| {
             if client.is_finished() {
                 diagnostics.debug(format!("Closing {}", client.fd().as_raw_fd()));
+                return false;
             }
-            !client.is_finished()
+            if closing {
+                // Nothing will be queued again in the memory that has become free.
+                client.release_memory();
+            }
+            !closing || client.queued_bytes() > 0
         });
         if self.clients.len() < before {
             // There is a descriptor for a waiting client again.

@@ -91,9 +91,20 @@ impl PacketQueue {
         Ok(total)
     }
 
+    /// How much container output is queued: packets without their length and their first byte,
+    /// the stream's mark.
+    pub(super) fn output_bytes(&self) -> usize {
+        self.segments.iter().map(Segment::output_bytes).sum()
+    }
+
     /// Whether it is empty but still has memory.
     pub(super) fn holds_spare_memory(&self) -> bool {
         self.is_empty() && !self.spare.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_spare(&self) -> bool {
+        !self.spare.is_empty()
     }
 
     /// Gives back all memory that holds no packet.
@@ -124,6 +135,16 @@ impl Segment {
         }
         self.end += PREFIX_BYTES + length;
         Some(PREFIX_BYTES + length)
+    }
+
+    fn output_bytes(&self) -> usize {
+        let mut rest = self.pages.get(self.start..self.end).unwrap_or_default();
+        let mut bytes = 0;
+        while let Some((packet, after)) = first_packet(rest) {
+            bytes += packet.len().saturating_sub(1);
+            rest = after;
+        }
+        bytes
     }
 
     /// Sends the first packets, as many as one call can.

@@ -14,6 +14,7 @@ use nix::poll::PollFlags;
 use nix::unistd::write;
 
 use crate::diagnostics::Diagnostics;
+use crate::failure::Text;
 
 /// Names one attach client for as long as the monitor lives; never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -192,7 +193,7 @@ impl ContainerStdin {
     /// terminal may be opened again inside the container, so it is kept.
     fn fail(&mut self, errno: Errno, diagnostics: &Diagnostics) {
         if !self.failing {
-            diagnostics.warn_errno("Failed to write to fd container stdin", errno);
+            diagnostics.warn_errno(Text::made("Failed to write to fd container stdin"), errno);
         }
         self.failing = true;
         self.pending = VecDeque::new();

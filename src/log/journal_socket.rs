@@ -3,11 +3,9 @@
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::poll::PollFlags;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
@@ -16,7 +14,6 @@ use nix::sys::uio::writev;
 
 use crate::diagnostics::Diagnostics;
 use crate::log::entry::PIECES;
-use crate::sys;
 use crate::sys::datagrams::send_each;
 
 /// What became of a batch of entries.
@@ -77,13 +74,6 @@ impl JournalSocket {
                 Sent::Entries(count)
             }
         }
-    }
-
-    /// Waits until the journal may take an entry; `false` when the deadline came first.
-    pub(crate) fn wait_writable(&self, deadline: Duration) -> bool {
-        let Some(socket) = &self.socket else { return false };
-        let left = deadline.saturating_sub(sys::time::monotonic());
-        !left.is_zero() && sys::poll::wait_for(socket.as_fd(), PollFlags::POLLOUT, left)
     }
 
     /// Counts entries that will not be sent.

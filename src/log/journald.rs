@@ -8,7 +8,6 @@ use std::ffi::OsStr;
 use std::io::IoSlice;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::config::LogConfig;
 use crate::diagnostics::Diagnostics;
@@ -16,7 +15,6 @@ use crate::log::entry::{Fields, Kind, MessageHead, PIECES, split_priority};
 use crate::log::journal_socket::{JournalSocket, Sent};
 use crate::log::lines::Lines;
 use crate::stream::{CHUNK_BYTES, Stream};
-use crate::sys;
 use crate::sys::datagrams::BATCH;
 
 /// One entry to be: the pending text, if `with_pending`, and a range of the chunk.
@@ -56,6 +54,8 @@ pub(crate) struct Journald {
     pending: [Vec<u8>; 2],
     /// What the journal has not taken yet.
     backlog: VecDeque<Waiting>,
+    /// No more output will come: unfinished lines are entries of their own.
+    ended: bool,
 }
 
 /// A chunk of which the first `done` bytes have been dealt with.
@@ -73,6 +73,7 @@ impl Journald {
             fields: Fields::new(cid, config),
             pending: [Vec::new(), Vec::new()],
             backlog: VecDeque::new(),
+            ended: false,
         }
     }
 
@@ -88,7 +89,7 @@ impl Journald {
 
     /// Whether the journal has to take entries before more output should be read.
     pub(crate) fn is_blocked(&self) -> bool {
-        !self.backlog.is_empty()
+        !self.backlog.is_empty() || (self.ended && self.pending.iter().any(|text| !text.is_empty()))
     }
 
     /// What becomes writable when the journal takes entries again.
@@ -107,42 +108,46 @@ impl Journald {
             }
         }
         self.backlog = VecDeque::new();
+        if self.ended {
+            self.send_unfinished(diag);
+        }
     }
 
     /// How much waits.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.backlog.iter().map(|waiting| waiting.chunk.len() - waiting.done).sum()
+        let chunks = self.backlog.iter().map(|waiting| waiting.chunk.len() - waiting.done);
+        let unfinished = self.pending.iter().filter(|_| self.ended).map(Vec::len);
+        chunks.chain(unfinished).sum()
     }
 
-    /// Sends what waits and the unfinished lines; gives up when the journal has taken nothing
-    /// for as long as `patience`.
-    pub(crate) fn finish(&mut self, patience: Duration, diag: &Diagnostics) {
-        let mut deadline = sys::time::monotonic() + patience;
-        while self.is_blocked() {
-            let before = self.waiting_bytes();
-            self.resume(diag);
-            if self.waiting_bytes() < before {
-                deadline = sys::time::monotonic() + patience;
-            }
-            if self.is_blocked() && !self.socket.wait_writable(deadline) {
-                break;
-            }
-        }
+    /// No more output will come: sends the unfinished lines, after what waits.
+    pub(crate) fn end_output(&mut self, diag: &Diagnostics) {
+        self.ended = true;
+        self.resume(diag);
+    }
+
+    /// Drops what waits, and says what had to be dropped and was not yet reported.
+    pub(crate) fn drop_waiting(&mut self, diag: &Diagnostics) {
         for waiting in std::mem::take(&mut self.backlog) {
             let rest = waiting.chunk.get(waiting.done..).unwrap_or_default();
             self.socket.count_dropped(Lines::new(rest).count(), rest.len());
         }
+        for text in std::mem::take(&mut self.pending).iter().filter(|text| !text.is_empty()) {
+            self.socket.count_dropped(1, text.len());
+        }
+        self.socket.finish(diag);
+    }
+
+    /// Sends what no newline has ended, as far as the journal takes it.
+    fn send_unfinished(&mut self, diag: &Diagnostics) {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let rest = std::mem::take(self.pending_mut(stream));
             let kind = Kind { priority: default_priority(stream), partial: true };
-            while !rest.is_empty() && self.send_rest(&rest, kind, diag) == Sent::Blocked {
-                if !self.socket.wait_writable(deadline) {
-                    self.socket.count_dropped(1, rest.len());
-                    break;
-                }
+            if !rest.is_empty() && self.send_rest(&rest, kind, diag) == Sent::Blocked {
+                *self.pending_mut(stream) = rest;
+                return;
             }
         }
-        self.socket.finish(diag);
     }
 
     pub(crate) fn release_buffers(&mut self) {

@@ -193,8 +193,8 @@ impl K8sFile {
         self.renewal_due = self.renewal_failing;
     }
 
-    /// Says what was dropped and not yet reported.
-    pub(crate) fn finish(&mut self, diag: &Diagnostics) {
+    /// Drops what waits, and says what was dropped and not yet reported.
+    pub(crate) fn drop_waiting(&mut self, diag: &Diagnostics) {
         if let Some(stalled) = self.stalled.take() {
             self.lost.get_or_insert_default().add(stalled.loss());
         }

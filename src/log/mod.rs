@@ -22,7 +22,6 @@ use std::ffi::OsStr;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::config::LogConfig;
 use crate::diagnostics::Diagnostics;
@@ -102,9 +101,9 @@ impl Log {
     }
 
     /// What to wait for until it is writable, while the log is blocked.
-    pub(crate) fn blocked_on(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn blocked_on(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let file = self.k8s_file.as_ref().filter(|file| file.is_blocked()).map(K8sFile::fd);
-        file.or_else(|| self.journald.as_ref().and_then(Journald::blocked_on))
+        file.into_iter().chain(self.journald.as_ref().and_then(Journald::blocked_on))
     }
 
     /// Hands over what waits; the log may still be blocked afterwards.
@@ -130,14 +129,31 @@ impl Log {
             + self.journald.as_ref().map_or(0, Journald::waiting_bytes)
     }
 
-    /// Hands over unfinished lines and what waits; gives up when nothing of it has been taken
-    /// for as long as `patience`, and says what had to be dropped.
-    pub(crate) fn finish(&mut self, patience: Duration, diag: &Diagnostics) {
+    /// No more output will come: unfinished lines go out as they are. The log may still be
+    /// blocked afterwards.
+    pub(crate) fn end_output(&mut self, diag: &Diagnostics) {
+        if let Some(journald) = &mut self.journald {
+            journald.end_output(diag);
+        }
+    }
+
+    /// Closes the drivers that have handed over everything; says what they had to drop.
+    pub(crate) fn close_finished(&mut self, diag: &Diagnostics) {
+        if let Some(mut file) = self.k8s_file.take_if(|file| !file.is_blocked()) {
+            file.drop_waiting(diag);
+        }
+        if let Some(mut journald) = self.journald.take_if(|journald| !journald.is_blocked()) {
+            journald.drop_waiting(diag);
+        }
+    }
+
+    /// Drops what still waits, and says what had to be dropped and was not yet reported.
+    pub(crate) fn drop_waiting(&mut self, diag: &Diagnostics) {
         if let Some(file) = &mut self.k8s_file {
-            file.finish(diag);
+            file.drop_waiting(diag);
         }
         if let Some(journald) = &mut self.journald {
-            journald.finish(patience, diag);
+            journald.drop_waiting(diag);
         }
     }
 

@@ -141,8 +141,8 @@ impl<'a> Rotation<'a> {
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(errno) => {
                     complete = false;
-                    let (from, to) = (from.as_bytes(), to.as_bytes());
-                    let what = [b"Failed to shift backup file ", from, b" to ", to];
+                    let (from, to) = (self.path.with_file_name(from), self.path.with_file_name(to));
+                    let what = [b"Failed to shift backup file ", bytes(&from), b" to ", bytes(&to)];
                     diag.warn(sentence(&what, errno));
                 }
             }

@@ -44,7 +44,9 @@ impl Monitor<'_> {
         let phase = std::mem::replace(&mut self.phase, Phase::Ended(Ended::Unknown));
         let Phase::Creating { mut creation, .. } = phase else { return Ok(()) };
         self.collect_runtime_words(&mut creation);
-        let pid = self.container_pid(&creation)?;
+        let pid = self
+            .container_pid(&creation)
+            .inspect_err(|_| self.log_words_of_session(&mut creation))?;
         self.diag.debug(format!("container PID: {pid}"));
         let now = sys::time::monotonic();
         let watched = match creation.early_exit(pid) {
@@ -54,7 +56,8 @@ impl Monitor<'_> {
         let exec = self.config.is_exec();
         if exec && watched.is_err() && creation.early_exit(pid).is_none() {
             // The runtime wrote a pid, failed, and left nothing behind.
-            self.runtime_succeeded(&creation)?;
+            self.runtime_succeeded(&creation)
+                .inspect_err(|_| self.log_words_of_session(&mut creation))?;
         }
         self.report_pid(pid, exec);
         self.phase = match watched {
@@ -74,15 +77,28 @@ impl Monitor<'_> {
                 }
             }
         };
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            let held = creation.take_held(stream);
-            if !held.is_empty() {
-                self.deliver(stream, &held, now);
-            }
-        }
+        self.log_held(&mut creation);
         // It may have ended while nobody was watching.
         self.check_container();
         Ok(())
+    }
+
+    /// Where a pid file is there, be it empty, the reference takes a session for started, and
+    /// what its runtime said goes to the log.
+    fn log_words_of_session(&mut self, creation: &mut Creation) {
+        if self.config.is_exec() && self.config.container_pidfile.exists() {
+            self.log_held(creation);
+        }
+    }
+
+    /// Passes on what was held back while nobody could tell whose it was.
+    fn log_held(&mut self, creation: &mut Creation) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let held = creation.take_held(stream);
+            if !held.is_empty() {
+                self.deliver(stream, &held, sys::time::monotonic());
+            }
+        }
     }
 
     /// Reads what the runtime left in its stderr, without waiting for whoever else holds it.

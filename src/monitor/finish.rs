@@ -2,38 +2,26 @@
 //!
 //! The order is what callers rely on: output is in the log before anybody learns of the
 //! exit, reserved ports are free before the exit files exist, the exit files are there
-//! before the exit command runs.
+//! before the exit command runs. Whoever reads slowly delays none of it.
 
-use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::PollFlags;
+use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 
-use super::{KILL_PATIENCE, Monitor, Phase, Remains};
-use crate::exit::{reap_until, run_exit_command, write_exit_files};
+use super::delivery::Goal;
+use super::{KILL_PATIENCE, Monitor, Phase, Remains, Terminal, Work};
+use crate::attach::ContainerStdin;
+use crate::config::ExitCommand;
+use crate::exit::{reap_until, start_exit_command, write_exit_files};
+use crate::failure::Failure;
 use crate::signals::{Ended, reap_next};
-use crate::stream::Stream;
+use crate::sync_pipe::{Key, SyncPipe};
 use crate::sys;
-use crate::sys::poll::PollSet;
 
-/// How long output that still comes after the container's end is taken.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long a log may take nothing of what waits for it. A slow one gets all the time it needs.
-const LOG_PATIENCE: Duration = Duration::from_secs(3);
-
-/// How long the exit files wait for the log to be on disk.
-const SYNC_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long attach clients may take to read what is queued for them.
-const CLIENT_GRACE: Duration = Duration::from_secs(2);
-
-/// The least bytes that are drained even from a stream that never pauses: more than a pipe
-/// of the default size can have held when the container ended.
-const DRAIN_BYTES: usize = 1024 * 1024;
+/// How long after the record the monitor stays for readers that have not got everything. Then
+/// a child serves them.
+const READERS_GRACE: Duration = Duration::from_secs(2);
 
 impl Monitor<'_> {
     /// Records the container's end. Returns the process's exit status.
@@ -43,18 +31,11 @@ impl Monitor<'_> {
             Phase::Ended(ended) => ended.code(),
             _ => -1,
         };
-        if let Some(attach) = &mut self.attach {
-            attach.begin_exit(sys::time::monotonic());
-        }
-        let mut patience = LOG_PATIENCE;
-        self.drain(Stream::Stdout, &mut patience);
-        self.drain(Stream::Stderr, &mut patience);
-        self.log.finish(patience, self.diag);
-        self.sync_log();
+        self.deliver_last_output();
         self.inherited.close();
         self.attach_pipe = None;
-        self.close_idle_clients();
 
+        self.obey_last_commands();
         let recorded = write_exit_files(self.config, code, self.diag);
         if self.config.is_exec() {
             let timed_out = matches!(self.phase, Phase::TimedOut);
@@ -63,7 +44,6 @@ impl Monitor<'_> {
                 self.diag.failure(&failure);
             }
         }
-        self.grant_clients_their_grace();
         let status = if recorded { code as u8 } else { 1 };
         self.leave(status)
     }
@@ -86,146 +66,65 @@ impl Monitor<'_> {
         self.leave(1)
     }
 
-    /// Removes what only a living monitor may leave in the file system, runs the exit
-    /// command holding nothing, and reaps what has ended.
-    fn leave(self: Box<Self>, status: u8) -> u8 {
-        let Self { config, diag, signals, oom_score, mut attach, .. } = *self;
-        if let Some(attach) = &mut attach {
-            attach.close_clients(sys::time::monotonic(), self.diag);
-            attach.unlink_socket(diag);
-        }
-        drop((
-            self.sync,
-            self.attach_pipe,
-            self.inherited,
-            self.log,
-            self.stdin,
-            self.stdout,
-            self.stderr,
-        ));
-        drop((self.control, self.winsz, self.notify, self.console, self.terminal));
-        drop((self.phase, self.work));
-        let mut status = status;
-        if let Some(command) = &config.exit_command {
-            if let Err(failure) = run_exit_command(command, &oom_score, &signals, diag) {
-                diag.failure(&failure);
+    /// Removes what only a living monitor may leave in the file system, runs the exit command
+    /// and reaps what has ended. Readers are served meanwhile, and left to a child if they have
+    /// not got everything soon after.
+    fn leave(mut self: Box<Self>, mut status: u8) -> u8 {
+        let grace = sys::time::monotonic() + READERS_GRACE;
+        self.let_go();
+        if let Some(command) = &self.config.exit_command {
+            if let Err(failure) = self.run_exit_command(command) {
+                self.diag.failure(&failure);
                 status = 1;
             }
         }
-        if let Some(attach) = &mut attach {
+        if let Some(attach) = &mut self.attach {
             attach.unlink_symlink();
+        }
+        self.serve(Goal::Everything, Some(grace));
+        if self.has_readers() {
+            self.hand_over_readers();
         }
         while reap_next().is_some() {}
         status
     }
 
-    /// Takes what the container left in a stream.
-    ///
-    /// Stops when there is nothing for now: another process may hold the other end and keep
-    /// it open for ever, or write to it for ever. A log that takes nothing for as long as
-    /// `patience` uses it up.
-    fn drain(&mut self, stream: Stream, patience: &mut Duration) {
-        let end = sys::time::monotonic() + DRAIN_PATIENCE;
-        let mut taken = 0;
-        loop {
-            if self.log.is_blocked() && !self.log_accepts(*patience) {
-                *patience = Duration::ZERO;
-                return;
-            }
-            let before = sys::time::monotonic();
-            if taken > DRAIN_BYTES && before >= end {
-                return;
-            }
-            match self.read_output(stream) {
-                0 => return,
-                length => taken += length,
-            }
+    /// Holds on to nothing but what readers have yet to get.
+    fn let_go(&mut self) {
+        self.log.end_output(self.diag);
+        self.log.close_finished(self.diag);
+        if let Some(attach) = &mut self.attach {
+            attach.end_output(sys::time::monotonic(), self.diag);
+            attach.unlink_socket(self.diag);
         }
+        self.sync = SyncPipe::new(None, Key::Pid);
+        self.attach_pipe = None;
+        self.inherited.close();
+        self.stdin = ContainerStdin::none();
+        (self.stdout, self.stderr) = (None, None);
+        (self.control, self.winsz, self.notify, self.console) = (None, None, None, None);
+        self.terminal = Terminal::default();
+        self.phase = Phase::Ended(Ended::Unknown);
+        self.work = Work::new();
     }
 
-    /// Waits until the log has taken what waits; `false` if for `patience` it took nothing.
-    fn log_accepts(&mut self, patience: Duration) -> bool {
-        let mut deadline = sys::time::monotonic() + patience;
-        while self.log.is_blocked() {
-            let Some(sink) = self.log.blocked_on() else { return false };
-            let left = deadline.saturating_sub(sys::time::monotonic());
-            if left.is_zero() || !sys::poll::wait_for(sink, PollFlags::POLLOUT, left) {
-                return false;
-            }
-            let before = self.log.waiting_bytes();
-            self.log.resume(self.diag);
-            if self.log.waiting_bytes() < before {
-                deadline = sys::time::monotonic() + patience;
-            }
+    /// Runs the exit command after its delay and waits for its end, and for nothing else.
+    fn run_exit_command(&mut self, command: &ExitCommand) -> Result<(), Failure> {
+        if let Err(errno) = prctl::set_child_subreaper(false) {
+            let text = "Failed to disable self subreaper attribute - might wait for indirect \
+                        children a long time";
+            self.diag.warn_errno(text, errno);
         }
-        true
-    }
-
-    /// Has the log on disk, but waits only so long: a child does the waiting.
-    fn sync_log(&mut self) {
-        let Some(log) = self.log.sync_target() else { return };
-        if is_in_memory(log) {
-            // There is no disk to wait for.
-            let _ = nix::unistd::fsync(log);
-            return;
+        if !command.delay.is_zero() {
+            let seconds = command.delay.as_secs();
+            self.diag
+                .debug(format!("Sleeping for {seconds} seconds before executing exit command"));
+            let end = sys::time::monotonic().saturating_add(command.delay);
+            self.serve(Goal::Time, Some(end));
         }
-        match sys::process::sync_in_child(log) {
-            Ok(child) => {
-                let mut outcome = Ended::Exited(0);
-                let reaped = |pid, ended| {
-                    if pid == child {
-                        outcome = ended;
-                    }
-                    pid == child
-                };
-                reap_until(&self.signals, Some(SYNC_PATIENCE), reaped);
-                if let Ended::Exited(errno @ 1..) = outcome {
-                    let text = "Failed to sync log file before exit:";
-                    self.diag.warn_errno(text, Errno::from_raw(errno));
-                }
-            }
-            Err(_) => {
-                if let Err(errno) = nix::unistd::fsync(log) {
-                    self.diag.warn_errno("Failed to sync log file before exit:", errno);
-                }
-            }
-        }
-    }
-
-    /// Clients that have everything see the end before the exit files exist.
-    fn close_idle_clients(&mut self) {
-        if let Some(attach) = self.attach.as_mut().filter(|attach| !attach.has_queued()) {
-            attach.close_clients(sys::time::monotonic(), self.diag);
-        }
-    }
-
-    /// Gives clients that are still reading the time to do so.
-    fn grant_clients_their_grace(&mut self) {
-        let end = sys::time::monotonic() + CLIENT_GRACE;
-        let mut poll = PollSet::new();
-        let mut ready = Vec::new();
-        let Some(attach) = &mut self.attach else { return };
-        while attach.has_queued() {
-            let now = sys::time::monotonic();
-            if now >= end {
-                return;
-            }
-            poll.clear();
-            for (id, fd, events) in attach.clients(&self.stdin) {
-                poll.add(fd, events, id);
-            }
-            // A client that takes nothing any more is given up earlier.
-            let until = attach.deadline().map_or(end, |deadline| deadline.min(end));
-            if poll.wait(Some(until.saturating_sub(now))).is_err() {
-                return;
-            }
-            poll.ready_into(&mut ready);
-            let now = sys::time::monotonic();
-            for (id, events) in ready.drain(..) {
-                attach.on_client(id, events, &mut self.stdin, now, self.diag);
-            }
-            attach.on_deadline(now, self.diag);
-        }
+        let child = start_exit_command(command, &self.oom_score)?;
+        self.serve(Goal::Child(child), None);
+        Ok(())
     }
 
     /// Kills what a failed creation left: the runtime, then whatever it has started, which
@@ -245,8 +144,4 @@ impl Monitor<'_> {
             let _ = kill(pid, Signal::SIGKILL);
         }
     }
-}
-
-fn is_in_memory(file: BorrowedFd<'_>) -> bool {
-    fstatfs(file).is_ok_and(|info| info.filesystem_type() == TMPFS_MAGIC)
 }

@@ -5,6 +5,8 @@
 
 mod container;
 mod creation;
+mod delivery;
+mod drain;
 mod finish;
 mod held;
 mod wait;
@@ -49,6 +51,9 @@ const KILL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often a stream is read in one turn while it gives all that one read can take.
 const READS_PER_TURN: usize = 4;
+
+/// How often a control fifo is read at the end: more than a caller writes in that moment.
+const LAST_READS: usize = 16;
 
 /// How long to wait when waiting itself fails (out of kernel memory), instead of spinning.
 const WAIT_FAILED_PAUSE: Duration = Duration::from_millis(100);
@@ -116,6 +121,8 @@ pub(crate) struct Work {
     buffer: ReadBuffer,
     /// When memory that only work needs is given back; `None`: there is none.
     release_at: Option<Duration>,
+    /// When a log that takes nothing is given up, after the container's end.
+    log_stalls_at: Option<Duration>,
 }
 
 impl Work {
@@ -125,6 +132,7 @@ impl Work {
             ready: Vec::new(),
             buffer: ReadBuffer::new(),
             release_at: None,
+            log_stalls_at: None,
         }
     }
 }
@@ -333,6 +341,17 @@ impl Monitor<'_> {
             match command {
                 Command::Resize { rows, columns } => self.resize(rows, columns),
                 Command::ReopenLogs => self.log.reopen(self.diag),
+            }
+        }
+    }
+
+    /// Obeys what was asked for while the end was being recorded: whoever has moved the log away
+    /// waits for a new one without a limit.
+    pub(super) fn obey_last_commands(&mut self) {
+        for source in [Source::Control, Source::Winsz] {
+            // A read takes part of what a fifo can hold; who writes for ever is left.
+            for _ in 0..LAST_READS {
+                self.on_control(source);
             }
         }
     }

@@ -60,7 +60,9 @@ impl Monitor<'_> {
             add(self.winsz.as_ref().and_then(ControlFifo::fd), input, Source::Winsz);
         }
         add(self.notify.as_ref().map(NotifyProxy::fd), input, Source::Notify);
-        add(self.log.blocked_on(), PollFlags::POLLOUT, Source::Journal);
+        for sink in self.log.blocked_on() {
+            add(Some(sink), PollFlags::POLLOUT, Source::Journal);
+        }
         if self.takes_output() {
             // A terminal's output waits for the container, whose it is.
             let creating = matches!(self.phase, Phase::Creating { .. });

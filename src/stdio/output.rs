@@ -10,12 +10,16 @@ use nix::unistd::read;
 
 use crate::stream::{CHUNK_BYTES, Stream};
 use crate::sys::pages::Pages;
+use crate::sys::socket::waiting_bytes;
 
 /// The most bytes taken from a stream in one read: what a pipe holds.
 const READ_BYTES: usize = 8 * CHUNK_BYTES;
 
 /// The most bytes that one read of a terminal brings; see n_tty(4), `N_TTY_BUF_SIZE`.
 const TERMINAL_BYTES: usize = 4095;
+
+/// More than a terminal holds: what is on its way to the outer side, and what has arrived there.
+const TERMINAL_HOLDS_BYTES: usize = 64 * 1024;
 
 /// What a terminal nobody has open is asked again after, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(800));
@@ -80,6 +84,15 @@ impl Output {
         match self.source {
             Source::Terminal { closed, .. } => closed,
             Source::Pipe => None,
+        }
+    }
+
+    /// How much the stream holds now. What a terminal holds it does not tell; then the most that
+    /// it can.
+    pub(crate) fn held_bytes(&self) -> usize {
+        match self.source {
+            Source::Pipe => waiting_bytes(self.fd.as_fd()).unwrap_or_default(),
+            Source::Terminal { .. } => TERMINAL_HOLDS_BYTES,
         }
     }
 

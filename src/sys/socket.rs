@@ -52,7 +52,8 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(accepted) })
 }
 
-/// How many bytes wait to be received, over all packets. See unix(7), SIOCINQ.
+/// How many bytes wait to be received, over all packets, or read from a pipe. See unix(7),
+/// SIOCINQ, and pipe(7), FIONREAD.
 pub(crate) fn waiting_bytes(socket: BorrowedFd<'_>) -> nix::Result<usize> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the request stores one int through the pointer, which is valid for it.

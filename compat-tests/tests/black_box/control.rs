@@ -2,9 +2,13 @@
 
 use crate::facts::{A_WHILE, alive, await_fact, await_settled, patience, within};
 use crate::subject::Subject::{self, Candidate, Reference};
-use crate::world::World;
+use crate::world::{CID, World};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rstest::rstest;
 use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 
 /// The size a container sees after these writes, each `FIFO:TEXT`.
 fn size_after(world: &World, writes: &[&str]) -> String {
@@ -79,6 +83,30 @@ fn a_renamed_log_is_opened_anew(#[values(Reference, Candidate)] subject: Subject
     assert_eq!(world.log(), ["stdout F two"]);
     let old = fs::read_to_string(world.path("log.1")).unwrap();
     assert!(old.ends_with(" stdout F one\n") && old.lines().count() == 1, "{old}");
+}
+
+/// Whoever has moved the log away waits for the new one without a limit, also when the container
+/// ends meanwhile. Here a journal that takes nothing makes its end last.
+#[rstest]
+fn a_log_renamed_at_the_end_is_opened_anew() {
+    let world = World::new(Candidate);
+    fs::create_dir(world.path("journal")).unwrap();
+    let _journal = UnixDatagram::bind(world.path("journal/socket")).unwrap();
+    world.container(&["lines", "600", "10", "sleep-forever"]);
+    let journal = world.path("journal");
+    let monitor =
+        world.create().with(&["-l", "journald"]).with_journal(&journal).sync_pipe().start();
+    monitor.await_log("stdout F");
+    let container = monitor.container();
+    await_settled(monitor.pid());
+    kill(Pid::from_raw(container), Signal::SIGKILL).unwrap();
+    let reaped = || (!Path::new(&format!("/proc/{container}")).exists()).then_some(());
+    await_fact("the container is reaped", reaped);
+    fs::rename(world.path("log"), world.path("log.1")).unwrap();
+    world.write_fifo("ctl", b"2 0 0\n");
+    assert!(!world.path("exits").join(CID).exists(), "the end was too fast for this test");
+    assert_eq!(monitor.exit_file(), "137");
+    assert!(world.path("log").exists(), "the log was not opened anew");
 }
 
 /// B2: the original ends, and nobody records the container's end.

@@ -25,6 +25,7 @@ mod facts;
 mod log;
 mod notify;
 mod peer;
+mod readers;
 mod reports;
 mod running;
 mod runtime;

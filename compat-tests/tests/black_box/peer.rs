@@ -6,7 +6,10 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, connect, recv, send, shutdown,
     socket, socketpair,
 };
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -31,12 +34,14 @@ impl Peer {
     /// Connects to an attach socket once it exists.
     #[track_caller]
     pub fn attach(path: &Path) -> Self {
-        let address = UnixAddr::new(path).unwrap();
+        crate::facts::await_fact("the attach socket", || Self::try_attach(path))
+    }
+
+    /// Connects to an attach socket, if somebody listens there.
+    pub fn try_attach(path: &Path) -> Option<Self> {
         let kind = SockType::SeqPacket;
-        crate::facts::await_fact("the attach socket", || {
-            let fd = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
-            connect(fd.as_raw_fd(), &address).ok().map(|()| Self(fd))
-        })
+        let fd = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        connect(fd.as_raw_fd(), &UnixAddr::new(path).unwrap()).ok().map(|()| Self(fd))
     }
 
     #[track_caller]
@@ -109,4 +114,18 @@ impl Peer {
         }
         String::from_utf8(all).unwrap()
     }
+}
+
+/// Opens a FIFO for reading, without waiting for a writer.
+#[track_caller]
+pub fn open_fifo(path: &Path) -> File {
+    File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap()
+}
+
+/// Appends at most so many bytes that are there now; returns how many came.
+pub fn take(fifo: &mut File, bytes: &mut Vec<u8>, most: usize) -> usize {
+    let mut buffer = vec![0; most];
+    let count = fifo.read(&mut buffer).unwrap_or(0);
+    bytes.extend_from_slice(&buffer[..count]);
+    count
 }

@@ -292,6 +292,13 @@ impl<'w> Monitor<'w> {
         self.after_mounting("mount -t tmpfs none /proc")
     }
 
+    /// Has the journal's socket be `directory/socket` for the monitor alone.
+    pub fn with_journal(self, directory: &Path) -> Self {
+        let journal = "/run/systemd/journal";
+        let place = format!("mount -t tmpfs none /run && mkdir -p {journal}");
+        self.after_mounting(&format!("{place} && mount --bind {} {journal}", directory.display()))
+    }
+
     /// Mounts a tmpfs of 256 KiB at `directory` for the monitor alone, half of it taken by a
     /// file `ballast`.
     pub fn on_small_disk(self, directory: &Path) -> Self {

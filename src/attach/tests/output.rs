@@ -119,46 +119,103 @@ fn a_client_that_takes_a_little_is_not_cut_off() {
     assert_eq!(world.client_count(), 0);
 }
 
+/// However much the pipes held, and however late it is read.
 #[test]
-fn at_the_containers_end_output_is_not_held_back_and_memory_stays_bounded() {
+fn at_the_containers_end_nobody_is_cut_for_size_or_time() {
+    let mut world = World::new(ContainerStdin::none(), Some(Duration::from_millis(1)));
+    let paused = world.connect();
+    let done = world.connect();
+    while !world.attach.is_congested() {
+        world.broadcast(&[b'x'; 65536]);
+        while done.try_receive().is_ok() {}
+    }
+    world.attach.begin_exit();
+    assert_eq!(world.attach.deadline(), None);
+    let mut expected = 0;
+    for _ in 0..64 {
+        world.broadcast(&[b'y'; 65536]);
+        expected += 65536;
+        world.turn_until(|_| done.try_receive() == Err(Errno::EAGAIN));
+    }
+    world.attach.end_output(monotonic(), &quiet());
+    assert_eq!(world.client_count(), 1, "who has everything is closed, who has not is not");
+    assert_eq!(done.try_receive().unwrap(), b"");
+    std::thread::sleep(Duration::from_millis(50));
+    world.attach.on_deadline(monotonic(), &quiet());
+    assert!(world.attach.has_queued());
+    let mut received = 0;
+    world.turn_until(|_| {
+        while let Ok(packet) = paused.try_receive() {
+            if packet.is_empty() {
+                return true;
+            }
+            received += packet.iter().filter(|byte| **byte == b'y').count();
+        }
+        false
+    });
+    assert_eq!(received, expected);
+    assert_eq!(world.client_count(), 0);
+    assert!(!world.attach.has_queued());
+}
+
+/// One that sends without reading would else wait for ever, and so would we.
+#[test]
+fn after_the_containers_end_input_is_taken_and_dropped() {
     let mut world = World::new(ContainerStdin::none(), None);
-    let stopped = world.connect();
-    let now = monotonic();
+    let peer = world.connect();
     while !world.attach.is_congested() {
         world.broadcast(&[b'x'; 65536]);
     }
-    world.attach.begin_exit(now);
-    assert!(!world.attach.is_congested());
-    assert!(world.attach.deadline().unwrap() <= now + Duration::from_secs(2));
-    for _ in 0..100 {
-        world.broadcast(&[b'x'; 65536]);
+    world.attach.begin_exit();
+    world.attach.end_output(monotonic(), &quiet());
+    for _ in 0..1000 {
+        peer.send(&[b'i'; 10_000]);
+        world.turn(0);
     }
-    assert!(!world.attach.has_queued());
-    drop(stopped);
+    peer.finish_sending();
     world.settle();
+    world.turn_until(|_| {
+        while let Ok(packet) = peer.try_receive() {
+            if packet.is_empty() {
+                return true;
+            }
+        }
+        false
+    });
 }
 
 #[test]
-fn at_the_containers_end_a_reader_gets_the_rest() {
+fn memory_goes_back_while_the_last_output_is_read() {
     let mut world = World::new(ContainerStdin::none(), None);
     let peer = world.connect();
-    world.attach.begin_exit(monotonic());
-    for _ in 0..8 {
+    world.attach.begin_exit();
+    for _ in 0..32 {
         world.broadcast(&[b'x'; 65536]);
     }
-    assert!(world.attach.has_queued());
-    let mut received = 0;
+    world.attach.end_output(monotonic(), &quiet());
     world.turn_until(|world| {
-        while let Ok(packet) = peer.try_receive() {
-            received += packet.len() - 1;
-        }
-        !world.attach.has_queued()
+        let _ = peer.try_receive();
+        assert!(world.attach.clients.iter().all(|client| !client.has_spare_memory()));
+        world.client_count() == 0
     });
-    world.attach.close_clients(monotonic(), &quiet());
+}
+
+#[test]
+fn a_client_that_is_cut_off_lost_what_was_queued() {
+    let mut world = World::new(ContainerStdin::none(), None);
+    let peer = world.connect();
+    let mut sent = 0;
+    while !world.attach.is_congested() {
+        world.broadcast(&[b'x'; 20_000]);
+        sent += 20_000;
+    }
+    let lost = world.attach.clients[0].cut_off();
+    assert!(lost > 0 && !world.attach.has_queued());
+    let mut received = 0;
     while let Some(packet) = peer.try_receive().ok().filter(|packet| !packet.is_empty()) {
         received += packet.len() - 1;
     }
-    assert_eq!(received, 8 * 65536);
+    assert_eq!(received + lost, sent);
 }
 
 /// A socket that is closed with unread input in it reports a reset to the other side ahead of
@@ -171,7 +228,7 @@ fn unread_input_at_the_end_does_not_spoil_the_clients_last_output() {
     peer.send(b"too late");
     peer.send(b"much too late");
     let waiting = Peer::connect(&world.dir.path().join("attach"));
-    world.attach.close_clients(monotonic(), &quiet());
+    world.attach.end_output(monotonic(), &quiet());
     assert_eq!(peer.try_receive().unwrap(), b"\x02bye");
     assert_eq!(peer.try_receive().unwrap(), b"");
     assert_eq!(waiting.try_receive().unwrap(), b"");

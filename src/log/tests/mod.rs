@@ -10,6 +10,7 @@ mod renewal;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use super::*;
 use crate::diagnostics::Level;

@@ -112,7 +112,8 @@ proptest! {
         let path = dir.path().join("log");
         let mut log = open(&to_file(&path));
         reads.iter().for_each(|(stream, read)| log.write(*stream, read, &quiet()));
-        log.finish(Duration::ZERO, &quiet());
+        log.end_output(&quiet());
+        log.drop_waiting(&quiet());
         prop_assert!(super::records(&path) == naive_records(&reads));
     }
 
@@ -124,7 +125,8 @@ proptest! {
         let config = LogConfig { rotate, max_files, size_max: Some(max), ..to_file(&path) };
         let mut log = open(&config);
         reads.iter().for_each(|(stream, read)| log.write(*stream, read, &quiet()));
-        log.finish(Duration::ZERO, &quiet());
+        log.end_output(&quiet());
+        log.drop_waiting(&quiet());
         let backups = (1..).map(|number| dir.path().join(format!("log.{number}")));
         let mut files: Vec<PathBuf> = backups.take_while(|path| path.exists()).collect();
         files.reverse();
@@ -170,7 +172,8 @@ proptest! {
         let mut log = journal.log_with(&config);
         let text: &[u8] = if partial { b"text" } else { b"text\n" };
         log.write(Stream::Stderr, text, &quiet());
-        log.finish(Duration::ZERO, &quiet());
+        log.end_output(&quiet());
+        log.drop_waiting(&quiet());
         let datagrams = journal.datagrams();
         prop_assert_eq!(datagrams.len(), 1);
         let short = CID.as_bytes()[..12].to_vec();

@@ -1,0 +1,334 @@
+//! Those who read slowly when the container has ended: they delay nothing and lose nothing.
+
+use crate::facts::{
+    A_WHILE, alive, await_fact, await_file, await_settled, descriptors, stat, status, within,
+};
+use crate::peer::{Peer, Received};
+use crate::running::Running;
+use crate::subject::Subject::{self, Candidate, Reference};
+use crate::subject::helper;
+use crate::sys;
+use crate::world::{Monitor, World};
+use nix::fcntl::{FcntlArg, fcntl};
+use rstest::rstest;
+use std::fs::{self, File};
+use std::time::{Duration, Instant};
+
+/// What the callers' 5 s leave for the record on a busy machine.
+const IN_TIME: Duration = Duration::from_millis(4800);
+
+/// How long the monitor may stay for readers after the record, on a busy machine.
+const SOON: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Run,
+    Exec,
+    LegacyExec,
+}
+
+impl Kind {
+    fn monitor(self, world: &World) -> Monitor<'_> {
+        match self {
+            Self::Run => world.create(),
+            Self::Exec => world.exec(),
+            Self::LegacyExec => {
+                let spec = world.text("process.json");
+                let monitor = world.create_legacy().without("-u");
+                monitor.with(&["--exec", "--exec-process-spec", &spec])
+            }
+        }
+    }
+}
+
+/// Bytes of standard output and of standard error that came before the stream's end.
+fn received(client: &Peer) -> [usize; 2] {
+    let mut bytes = [0; 2];
+    while let Received::Packet(packet) = client.receive() {
+        assert!(packet.len() <= 8193);
+        bytes[usize::from(packet[0] - 2)] += packet.len() - 1;
+    }
+    bytes
+}
+
+/// A container that has printed 400,000 bytes, more than the client's socket holds, and has
+/// ended with 3; its client has read nothing.
+fn ended_with_a_paused_client<'w>(world: &'w World, monitor: Monitor<'w>) -> (Running<'w>, Peer) {
+    let go = world.text("go");
+    world.container(&["wait-file", &go, "lines", "4000", "100", "exit", "3"]);
+    let monitor = monitor.with(&["--sync"]).sync_pipe().start();
+    await_file(&world.path("pidfile"));
+    let client = Peer::attach(&world.path("bundle/attach"));
+    fs::write(go, "").unwrap();
+    (monitor, client)
+}
+
+/// A1. The reference waits for the client before it records the exit.
+#[rstest]
+#[case::stdout(Kind::Run, &["lines", "4000", "100"], "", [400_000, 0])]
+#[case::stderr(Kind::Run, &["print-bytes-err", "400000", "x"], "", [0, 400_000])]
+#[case::both(
+    Kind::Run,
+    &["lines", "2000", "100", "print-bytes-err", "200000", "x"],
+    "",
+    [200_000, 200_000]
+)]
+#[case::terminal(Kind::Run, &["lines", "3000", "100"], "-t", [303_000, 0])]
+#[case::exec(Kind::Exec, &["lines", "4000", "100"], "", [400_000, 0])]
+#[case::exec_terminal(Kind::Exec, &["lines", "3000", "100"], "-t", [303_000, 0])]
+#[case::legacy_exec(Kind::LegacyExec, &["lines", "4000", "100"], "", [400_000, 0])]
+fn a_paused_client_gets_everything_and_delays_nothing(
+    #[case] kind: Kind,
+    #[case] verbs: &[&str],
+    #[case] terminal: &str,
+    #[case] expected: [usize; 2],
+) {
+    let world = World::new(Candidate);
+    let go = world.text("go");
+    world.container(&[&["wait-file", &go], verbs, &["exit", "3"]].concat());
+    let options: Vec<&str> = terminal.split_whitespace().collect();
+    let monitor = kind.monitor(&world).with(&options).with(&["--sync"]);
+    let mut monitor = monitor.sync_pipe().start();
+    let container = await_file(&world.path("pidfile")).parse().unwrap();
+    let client = Peer::attach(&world.path("bundle/attach"));
+    fs::write(go, "").unwrap();
+    await_fact("the container's end", || (!alive(container)).then_some(()));
+    assert_eq!(monitor.exit_file_within(IN_TIME).as_deref(), Some("3"));
+    let recorded = Instant::now();
+    if matches!(kind, Kind::Exec) {
+        monitor.container();
+        assert_eq!(monitor.sync().text(), "{\"data\": 3}\n");
+        assert!(recorded.elapsed() < A_WHILE, "the report does not wait for the client");
+    }
+    assert_eq!(monitor.ended_within(SOON).and_then(|status| status.code()), Some(3));
+    assert_eq!(received(&client), expected);
+    await_fact("nobody left", || world.processes().is_empty().then_some(()));
+}
+
+/// The same seen in the original, which is why callers wait.
+#[rstest]
+#[case::reference(Reference, false)]
+#[case::candidate(Candidate, true)]
+fn the_end_is_recorded_beside_a_paused_client(#[case] subject: Subject, #[case] expected: bool) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    let (monitor, client) = ended_with_a_paused_client(&world, world.create());
+    let limit = if expected { IN_TIME } else { A_WHILE };
+    assert_eq!(monitor.exit_file_within(limit).is_some(), expected);
+    assert_eq!(received(&client), [400_000, 0]);
+    assert_eq!(monitor.exit_file(), "3");
+}
+
+/// However slow it is: nobody is given up while it reads now and then, nor when it does not.
+#[rstest]
+fn a_slow_client_gets_everything_long_after_the_end(
+    #[values(Duration::from_millis(50), Duration::from_secs(4))] pause: Duration,
+) {
+    let world = World::new(Candidate);
+    let (mut monitor, client) = ended_with_a_paused_client(&world, world.create());
+    monitor.exit_file();
+    let mut bytes = 0;
+    for n in 0.. {
+        // The first packets at that pace, the rest at once.
+        if pause * n < Duration::from_secs(9) {
+            std::thread::sleep(pause);
+        }
+        let Received::Packet(packet) = client.receive() else { break };
+        bytes += packet.len() - 1;
+    }
+    assert_eq!(bytes, 400_000);
+    assert_eq!(monitor.code(), 3);
+}
+
+/// The container may enlarge its pipe, and whatever was in it at the end is for the clients.
+#[rstest]
+fn everything_in_an_enlarged_pipe_reaches_a_paused_client() {
+    let world = World::new(Candidate);
+    let go = world.text("go");
+    world.container(&["wait-file", &go, "lines", "14000", "100", "exit", "3"]);
+    let mut monitor = world.create().with(&["--sync"]).sync_pipe().start();
+    let container = monitor.container();
+    let output = File::options().write(true).open(format!("/proc/{container}/fd/1")).unwrap();
+    fcntl(&output, FcntlArg::F_SETPIPE_SZ(1 << 20)).unwrap();
+    drop(output);
+    let client = Peer::attach(&world.path("bundle/attach"));
+    fs::write(go, "").unwrap();
+    assert_eq!(monitor.exit_file(), "3");
+    assert_eq!(world.output("stdout").len(), 1_400_000);
+    assert_eq!(monitor.code(), 3);
+    assert_eq!(received(&client), [1_400_000, 0]);
+}
+
+#[rstest]
+fn a_client_that_reads_is_not_kept_for_one_that_does_not() {
+    let world = World::new(Candidate);
+    let go = world.text("go");
+    world.container(&["wait-file", &go, "lines", "4000", "100", "exit", "3"]);
+    let monitor = world.create().sync_pipe().start();
+    monitor.container();
+    let paused = Peer::attach(&world.path("bundle/attach"));
+    let reading = Peer::attach(&world.path("bundle/attach"));
+    fs::write(go, "").unwrap();
+    assert_eq!(received(&reading), [400_000, 0]);
+    assert_eq!(received(&paused), [400_000, 0]);
+}
+
+/// The exit command waits for nobody, and nobody waits for it.
+#[rstest]
+fn clients_are_served_while_the_exit_command_runs(#[values("0", "2")] delay: &str) {
+    let world = World::new(Candidate);
+    let (recorder, records) = (helper("exit-recorder"), world.text("records"));
+    let end = world.text("end");
+    let mut monitor = world.create().with(&["--exit-command", &recorder, "--exit-delay", delay]);
+    for argument in [&records, "--sleep-until-file", &end] {
+        monitor = monitor.with(&["--exit-command-arg", argument]);
+    }
+    let (mut monitor, client) = ended_with_a_paused_client(&world, monitor);
+    if delay == "0" {
+        world.record("records");
+    } else {
+        monitor.exit_file();
+    }
+    let late = Peer::try_attach(&world.path("bundle/attach"));
+    assert!(late.is_none(), "nobody is accepted any more");
+    assert_eq!(received(&client), [400_000, 0]);
+    assert_eq!(world.path("records").exists(), delay == "0");
+    world.record("records");
+    assert_eq!(monitor.ended_within(A_WHILE), None);
+    let before = Instant::now();
+    fs::write(end, "").unwrap();
+    assert_eq!(monitor.code(), 3);
+    assert!(before.elapsed() < A_WHILE, "nobody was left to wait for");
+    assert_eq!(world.processes(), Vec::<i32>::new());
+}
+
+/// The process that goes on serving, when the monitor has ended.
+#[track_caller]
+fn survivor(world: &World, monitor: &mut Running) -> i32 {
+    let ended = monitor.pid();
+    assert_eq!(monitor.code(), 3);
+    match world.processes()[..] {
+        [pid] if pid != ended => pid,
+        ref others => panic!("not one process but {others:?}"),
+    }
+}
+
+#[rstest]
+fn what_outlives_the_monitor_holds_nothing_but_its_clients() {
+    let world = World::new(Candidate);
+    let (_reader, held) = nix::unistd::pipe().unwrap();
+    let mut monitor = world.create().env("CONMON_X", "y").oom_score_adj(500);
+    monitor.inherit(held);
+    let (mut monitor, client) = ended_with_a_paused_client(&world, monitor);
+    let pid = survivor(&world, &mut monitor);
+    await_settled(pid);
+    let targets: Vec<String> = descriptors(pid).into_iter().map(|(_, target)| target).collect();
+    let count = |of: &str| targets.iter().filter(|target| target.starts_with(of)).count();
+    assert_eq!((count("/dev/null"), count("socket:")), (3, 1), "{targets:?}");
+    assert_eq!(count("anon_inode:[signalfd]"), 1, "{targets:?}");
+    assert_eq!(targets.len(), 5, "{targets:?}");
+    assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).unwrap().to_str(), Some("/"));
+    assert_eq!(status(pid, "Name"), "conmon-readers");
+    assert_eq!(fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap(), "500\n");
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let dirty = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).unwrap();
+    let kib: usize = dirty.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(kib < 1024, "{kib} KiB");
+    assert_eq!(received(&client), [400_000, 0]);
+    await_fact("its end", || (!alive(pid)).then_some(()));
+}
+
+#[rstest]
+fn what_outlives_the_monitor_ends_when_told_or_left() {
+    for told in [true, false] {
+        let world = World::new(Candidate);
+        let (mut monitor, client) = ended_with_a_paused_client(&world, world.create());
+        let pid = survivor(&world, &mut monitor);
+        for number in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGUSR1, libc::SIGPIPE] {
+            sys::kill(pid, number).unwrap();
+        }
+        assert!(within(A_WHILE / 5, || (!alive(pid)).then_some(())).is_none());
+        if told {
+            sys::kill(pid, libc::SIGTERM).unwrap();
+            await_fact("its end", || (!alive(pid)).then_some(()));
+            let [bytes, _] = received(&client);
+            assert!((1..400_000).contains(&bytes), "{bytes}");
+        } else {
+            drop(client);
+            await_fact("its end", || (!alive(pid)).then_some(()));
+        }
+    }
+}
+
+/// Where no process can be made, the monitor stays.
+#[rstest]
+fn a_refused_fork_costs_the_client_nothing() {
+    let world = World::new(Candidate);
+    // The first clone makes the runtime.
+    let refuse = "inject=clone,clone3,fork,vfork:error=EAGAIN:when=2+";
+    let strace =
+        format!("exec strace -qq -o /dev/null -e trace=clone,clone3,fork,vfork -e {refuse} \"$@\"");
+    let monitor = world.create().with(&["--no-sync-log"]).after(&strace);
+    let (mut monitor, client) = ended_with_a_paused_client(&world, monitor);
+    assert_eq!(monitor.exit_file(), "3");
+    assert_eq!(monitor.ended_within(A_WHILE * 3), None);
+    assert_eq!(received(&client), [400_000, 0]);
+    assert_eq!(monitor.code(), 3);
+}
+
+/// A client that is busy sending is not reading; both sides would wait for ever.
+#[rstest]
+fn a_client_that_sends_first_and_reads_then_gets_everything() {
+    let world = World::new(Candidate);
+    let (monitor, client) = ended_with_a_paused_client(&world, world.create());
+    assert_eq!(monitor.exit_file(), "3");
+    for _ in 0..500 {
+        client.send(&[b'x'; 10_000]);
+    }
+    assert_eq!(received(&client), [400_000, 0]);
+}
+
+/// B18: the reader of a FIFO that is the log gets everything, but after the record.
+#[rstest]
+#[case::slow(true)]
+#[case::stopped(false)]
+fn a_log_that_is_slow_does_not_delay_the_record(#[case] reads: bool) {
+    let world = World::new(Candidate);
+    let fifo = world.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let mut reader = crate::peer::open_fifo(&fifo);
+    let log = format!("k8s-file:{}", fifo.display());
+    world.container(&["numbered", "1000", "100", "exit", "3"]);
+    let monitor = world.create().without("-l").with(&["-l", &log, "--sync"]);
+    let mut monitor = monitor.sync_pipe().start();
+    let container = monitor.container();
+    let mut taken = Vec::new();
+    let mut take = |most: usize| crate::peer::take(&mut reader, &mut taken, most);
+    await_fact("the container's end", || {
+        // All that the FIFO does not hold waits in the container's pipe, or is on its way there.
+        let gone = stat(container).is_none_or(|fields| fields[0] == "Z");
+        if !gone && reads {
+            take(4096);
+        }
+        gone.then_some(())
+    });
+    let ended = Instant::now();
+    let recorded = within(IN_TIME, || {
+        if reads {
+            std::thread::sleep(Duration::from_millis(300));
+            take(4096);
+        }
+        monitor.exit_file_within(Duration::ZERO)
+    });
+    assert_eq!(recorded.as_deref(), Some("3"), "{:?}", ended.elapsed());
+    assert_eq!(monitor.ended_within(SOON).and_then(|status| status.code()), Some(3));
+    await_fact("everything", || {
+        std::thread::sleep(Duration::from_millis(20));
+        if reads {
+            take(4096);
+        }
+        world.processes().is_empty().then_some(())
+    });
+    while take(65536) > 0 {}
+    let lines = taken.windows(3).filter(|bytes| bytes == b" F ").count();
+    assert_eq!(lines == 1000, reads, "{lines} lines");
+}
