@@ -1,6 +1,5 @@
 //! Small files that appear whole or not at all.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -17,30 +16,74 @@ use crate::sys;
 ///
 /// Mode 0666 less the umask. No fsync: a caller waits for the file, not for the disk.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    try_to_write(path, content).map_err(|refused| refused.failure())
+}
+
+/// The same for who may try again: the words of the failure are made when they are needed.
+pub(crate) fn try_to_write<'a>(path: &'a Path, content: &[u8]) -> Result<(), Refused<'a>> {
     let suffix = random_suffix();
     let temporary = concat(&[path.as_os_str().as_bytes(), b".", suffix.as_bytes()]);
     let temporary = PathBuf::from(std::ffi::OsString::from_vec(temporary));
-    // GLib's words, as the reference hands them on.
-    let failed = |verb: &str, rest: &[&[u8]], errno| {
-        let reason = sys::errno::describe(errno);
-        let old = temporary.as_os_str().as_bytes();
-        let intro = [b"Failed to ", verb.as_bytes(), " file “".as_bytes(), old, "”".as_bytes()];
+    write_by_way_of(&temporary, path, content).map_err(|(step, errno)| Refused {
+        step,
+        errno,
+        temporary,
+        path,
+    })
+}
+
+/// Why a file could not be written.
+pub(crate) struct Refused<'a> {
+    step: Step,
+    errno: Errno,
+    temporary: PathBuf,
+    path: &'a Path,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Create,
+    Write,
+    Rename,
+}
+
+impl Refused<'_> {
+    /// Whether the next try may succeed, with another name or when the system has more to give.
+    pub(crate) fn may_pass(&self) -> bool {
+        let full = [Errno::EMFILE, Errno::ENFILE, Errno::ENOSPC, Errno::EDQUOT];
+        let busy = [Errno::EAGAIN, Errno::ENOMEM, Errno::ENOBUFS, Errno::EIO, Errno::EINTR];
+        let name_taken = matches!((self.step, self.errno), (Step::Create, Errno::EEXIST));
+        name_taken || full.contains(&self.errno) || busy.contains(&self.errno)
+    }
+
+    /// GLib's words, as the reference hands them on.
+    pub(crate) fn failure(&self) -> Failure {
+        let reason = sys::errno::describe(self.errno);
+        let new = self.path.as_os_str().as_bytes();
+        let (verb, rest): (&[u8], &[&[u8]]) = match self.step {
+            Step::Create => (b"create", &[]),
+            Step::Write => (b"write", &[b": write() failed"]),
+            Step::Rename => {
+                (b"rename", &[" to “".as_bytes(), new, "”: g_rename() failed".as_bytes()])
+            }
+        };
+        let old = self.temporary.as_os_str().as_bytes();
+        let intro = [b"Failed to ", verb, " file “".as_bytes(), old, "”".as_bytes()];
         Failure::new(concat(&[&intro.concat(), &rest.concat(), b": ", reason.as_bytes()]))
-    };
+    }
+}
+
+fn write_by_way_of(temporary: &Path, path: &Path, content: &[u8]) -> Result<(), (Step, Errno)> {
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-    let file = open(&temporary, flags, Mode::from_bits_truncate(0o666))
-        .map_err(|errno| failed("create", &[], errno))?;
-    let written = write_all(&file, content)
-        .map_err(|errno| failed("write", &[b": write() failed"], errno))
-        .and_then(|()| {
-            let here = nix::fcntl::AT_FDCWD;
-            let new = path.as_os_str().as_bytes();
-            let rest = [" to “".as_bytes(), new, "”: g_rename() failed".as_bytes()];
-            renameat(here, &temporary, here, path).map_err(|errno| failed("rename", &rest, errno))
-        });
+    let file = open(temporary, flags, Mode::from_bits_truncate(0o666))
+        .map_err(|errno| (Step::Create, errno))?;
+    let here = nix::fcntl::AT_FDCWD;
+    let written = write_all(&file, content).map_err(|errno| (Step::Write, errno)).and_then(|()| {
+        renameat(here, temporary, here, path).map_err(|errno| (Step::Rename, errno))
+    });
     if written.is_err() {
         // The name is ours alone; what is left of it helps nobody.
-        let _ = unlink(&temporary);
+        let _ = unlink(temporary);
     }
     written
 }
@@ -49,6 +92,7 @@ fn write_all(file: &OwnedFd, content: &[u8]) -> nix::Result<()> {
     let mut rest = content;
     while !rest.is_empty() {
         match nix::unistd::write(file, rest) {
+            Ok(0) => return Err(Errno::EIO),
             Ok(written) => rest = rest.get(written..).unwrap_or_default(),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
@@ -60,8 +104,7 @@ fn write_all(file: &OwnedFd, content: &[u8]) -> nix::Result<()> {
 /// Six characters for the end of a temporary name.
 pub(crate) fn random_suffix() -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    // Seeded by the kernel; there is no other need for random numbers here.
-    let mut random = RandomState::new().build_hasher().finish();
+    let mut random = sys::random::number();
     let next = |_| {
         let letter = LETTERS.get((random % 36) as usize).copied().unwrap_or(b'A');
         random /= 36;

@@ -1,39 +1,110 @@
 //! The record of the container's exit: exit files and the exit command.
 
 use std::ffi::CString;
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::poll::PollFlags;
+use nix::fcntl::{OFlag, open};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, Pid};
 
-use crate::atomic_file::write_atomically;
+use crate::atomic_file::try_to_write;
 use crate::config::{Config, ExitCommand};
 use crate::diagnostics::Diagnostics;
 use crate::failure::{Failure, concat};
 use crate::oom_score::OomScore;
-use crate::signals::{Ended, Signals, reap_next};
 use crate::sys;
+use crate::sys::pages::Pages;
+
+/// How long each exit file is tried to be written. The callers give the whole record 5 s.
+const FILE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Between two tries.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the record needs, held from the start so that nobody else can have taken all of it: a
+/// descriptor and some room for memory.
+pub(crate) struct Reserve {
+    file: Option<OwnedFd>,
+    memory: Option<Pages>,
+}
+
+/// Not one page of it is in memory before it is given back.
+const RESERVED_BYTES: NonZeroUsize = NonZeroUsize::new(256 * 1024).unwrap();
+
+impl Reserve {
+    /// Holds `file`, which is any, and memory if there is some.
+    pub(crate) fn new(file: OwnedFd) -> Self {
+        Self { file: Some(file), memory: Pages::new(RESERVED_BYTES).ok() }
+    }
+
+    /// The container has ended: from now on the memory is there to be used.
+    pub(crate) fn free_memory(&mut self) {
+        self.memory = None;
+    }
+
+    /// Lets `work` have the descriptor, which is then held again.
+    pub(crate) fn lend<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        self.file = None;
+        let done = work();
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        self.file = open("/dev/null", flags, Mode::empty()).ok();
+        done
+    }
+
+    fn give_back(&mut self) {
+        (self.file, self.memory) = (None, None);
+    }
+}
 
 /// Writes the exit code to `<persist-dir>/exit`, then to `<exit-dir>/<cid>`.
 ///
 /// The second is what wakes callers, which then read the first. Both are tried whatever
-/// becomes of the other. Returns whether both succeeded; each failure is said.
-pub(crate) fn write_exit_files(config: &Config, code: i32, diag: &Diagnostics) -> bool {
+/// becomes of the other, and tried again for a while when the system is short of what they
+/// need; `relieve` then gives back what the monitor can do without. Returns whether both
+/// succeeded; each failure is said.
+pub(crate) fn write_exit_files(
+    config: &Config,
+    code: i32,
+    reserve: &mut Reserve,
+    mut relieve: impl FnMut(),
+    diag: &Diagnostics,
+) -> bool {
+    reserve.give_back();
     let persist = config.persist_dir.as_ref().map(|dir| (dir.join("exit"), "container exit file"));
     let exit = config.exit_dir.as_ref().map(|dir| (child_path(dir, &config.cid), "exit file"));
     let text = code.to_string();
     let mut complete = true;
     for (path, what) in [persist, exit].into_iter().flatten() {
-        if let Err(failure) = write_atomically(&path, text.as_bytes()) {
+        if let Err(failure) = write_patiently(&path, text.as_bytes(), &mut relieve) {
             let intro = format!("Failed to write {text} to {what}: ");
             diag.failure(&Failure::new(concat(&[intro.as_bytes(), &failure.sentence()])));
             complete = false;
         }
     }
     complete
+}
+
+/// The first try comes at once, the second as soon as `relieve` is done.
+fn write_patiently(path: &Path, text: &[u8], relieve: &mut impl FnMut()) -> Result<(), Failure> {
+    let end = sys::time::monotonic() + FILE_PATIENCE;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match try_to_write(path, text) {
+            Ok(()) => return Ok(()),
+            Err(refused) if refused.may_pass() && sys::time::monotonic() < end => {
+                relieve();
+                sys::time::sleep(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            Err(refused) => return Err(refused.failure()),
+        }
+    }
 }
 
 /// `<dir>/<name>` even when `name` is absolute or empty, as plain concatenation makes it. An
@@ -49,11 +120,12 @@ fn child_path(dir: &Path, name: &std::ffi::OsStr) -> PathBuf {
 /// Starts the exit command.
 ///
 /// The monitor's own signals no longer matter by then: the container is gone.
-pub(crate) fn start_exit_command(
-    command: &ExitCommand,
-    oom_score: &OomScore,
-) -> Result<Pid, Failure> {
-    match sys::process::fork().map_err(|errno| Failure::with_errno("Failed to fork", errno))? {
+///
+/// # Errors
+///
+/// Those of fork(2).
+pub(crate) fn start_exit_command(command: &ExitCommand, oom_score: &OomScore) -> nix::Result<Pid> {
+    match sys::process::fork()? {
         ForkResult::Child => become_exit_command(command, oom_score),
         ForkResult::Parent { child } => Ok(child),
     }
@@ -78,29 +150,4 @@ fn become_exit_command(command: &ExitCommand, oom_score: &OomScore) -> ! {
         sys::process::exec(&path, &argv);
     }
     sys::process::leave(1)
-}
-
-/// Reaps children as they end until `is_last` accepts one or `limit` has passed.
-pub(crate) fn reap_until(
-    signals: &Signals,
-    limit: Option<Duration>,
-    mut is_last: impl FnMut(Pid, Ended) -> bool,
-) {
-    let end = limit.map(|limit| sys::time::monotonic() + limit);
-    loop {
-        while signals.next().is_some() {}
-        while let Some((pid, ended)) = reap_next() {
-            if is_last(pid, ended) {
-                return;
-            }
-        }
-        let left = match end {
-            None => Duration::MAX,
-            Some(end) => end.saturating_sub(sys::time::monotonic()),
-        };
-        if left.is_zero() {
-            return;
-        }
-        sys::poll::wait_for(signals.fd(), PollFlags::POLLIN, left);
-    }
 }

@@ -20,6 +20,7 @@ use crate::cli::{self, Outcome};
 use crate::config::{Api, Config, Operation, Refusal};
 use crate::control::{ControlFifo, Kind};
 use crate::diagnostics::{Diagnostics, Level, write_stderr};
+use crate::exit::Reserve;
 use crate::failure::Failure;
 use crate::launch::{self, ATTACH_PIPE, Inherited, Null, START_PIPE, SYNC_PIPE, Side};
 use crate::log::Log;
@@ -269,6 +270,7 @@ fn start<'a>(
                 stdout: ends.stdout,
                 stderr: ends.stderr,
                 phase: Phase::creating(runtime),
+                reserve: Reserve::new(ready.null.reader),
                 work: Work::new(),
             }))
         }

@@ -4,7 +4,9 @@
 //! those with a meaning are read. Children get the mask back that the monitor was given.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
+use nix::poll::PollFlags;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
@@ -106,10 +108,88 @@ impl Ended {
     }
 }
 
+/// How many children one turn reaps beside the one that matters: the container decides how
+/// many there are, and neither it nor its end may be kept waiting by them.
+pub(crate) const REAPS_PER_TURN: usize = 32;
+
+/// How many signals one turn takes: while children end all the time, there is always one more.
+pub(crate) const SIGNALS_PER_TURN: usize = 8;
+
 /// Reaps one child that has ended, if there is one.
 pub(crate) fn reap_next() -> Option<(Pid, Ended)> {
     let (pid, status) = sys::process::reap_any()?;
     Some((pid, Ended::from_wait_status(status)))
+}
+
+/// What is to be learnt of one process by reaping it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Child {
+    Ended(Ended),
+    /// It lives, or somebody who traces it keeps it.
+    NotYet,
+    /// It is no child of this process (any more).
+    NotOurs,
+}
+
+/// Reaps the child `pid` if it has ended.
+pub(crate) fn reap(pid: Pid) -> Child {
+    Child::from(sys::process::reap(pid))
+}
+
+impl From<nix::Result<Option<i32>>> for Child {
+    fn from(reaped: nix::Result<Option<i32>>) -> Self {
+        match reaped {
+            Ok(Some(status)) => Self::Ended(Ended::from_wait_status(status)),
+            Ok(None) => Self::NotYet,
+            Err(_) => Self::NotOurs,
+        }
+    }
+}
+
+/// What [`reap_some`] has reaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reaped {
+    /// The child that was waited for; `Unknown` if it is no child of this process.
+    Awaited(Ended),
+    /// So many others; with [`REAPS_PER_TURN`] of them there may be more.
+    Others(usize),
+}
+
+/// Reaps `awaited` if it has ended, else a bounded number of others.
+pub(crate) fn reap_some(awaited: Option<Pid>) -> Reaped {
+    match awaited.map(reap) {
+        Some(Child::Ended(ended)) => return Reaped::Awaited(ended),
+        Some(Child::NotOurs) => return Reaped::Awaited(Ended::Unknown),
+        Some(Child::NotYet) | None => {}
+    }
+    for count in 0..REAPS_PER_TURN {
+        match reap_next() {
+            Some((pid, ended)) if awaited == Some(pid) => return Reaped::Awaited(ended),
+            Some(_) => {}
+            None => return Reaped::Others(count),
+        }
+    }
+    Reaped::Others(REAPS_PER_TURN)
+}
+
+/// Reaps children as they end, until `awaited` is one of them or `limit` has passed.
+pub(crate) fn reap_until(signals: &Signals, limit: Duration, awaited: Pid) {
+    let end = sys::time::monotonic().saturating_add(limit);
+    loop {
+        for _ in 0..SIGNALS_PER_TURN {
+            if signals.next().is_none() {
+                break;
+            }
+        }
+        let Reaped::Others(count) = reap_some(Some(awaited)) else { return };
+        let left = end.saturating_sub(sys::time::monotonic());
+        if left.is_zero() {
+            return;
+        }
+        if count < REAPS_PER_TURN {
+            sys::poll::wait_for(signals.fd(), PollFlags::POLLIN, left);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -57,6 +57,10 @@ impl Client {
         self.sends
     }
 
+    pub(super) fn receives(&self) -> bool {
+        self.receives
+    }
+
     pub(super) fn is_finished(&self) -> bool {
         !self.sends && !self.receives
     }

@@ -265,6 +265,14 @@ impl Attach {
         self.clients.drain(..).for_each(|mut client| client.hang_up(diagnostics));
     }
 
+    /// Gives up what is least worth its descriptor: the listening socket, and clients that
+    /// were cut off. For when the record lacks one.
+    pub(crate) fn give_back_descriptors(&mut self) {
+        self.listener = None;
+        self.accept_again = None;
+        self.clients.retain(Client::receives);
+    }
+
     /// Removes the socket's name; a failure is warned of.
     pub(crate) fn unlink_socket(&mut self, diagnostics: &Diagnostics) {
         if let Some(Err(errno)) = self.name.take().map(|name| name.remove()) {

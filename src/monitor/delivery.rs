@@ -8,18 +8,15 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, chdir};
 
-use super::wait::Source;
-use super::{Monitor, WAIT_FAILED_PAUSE};
+use super::Monitor;
+use super::wait::{Source, wait};
 use crate::attach::Attach;
-use crate::signals::{Ended, Request, reap_next};
+use crate::signals::{Ended, REAPS_PER_TURN, Reaped, Request, SIGNALS_PER_TURN, reap_some};
 use crate::sys;
 use crate::sys::poll::PollSet;
 
 /// How long a log may take nothing of what waits for it. A slow one gets all the time it needs.
 const LOG_STALL_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How many children are reaped before the time is looked at again.
-const REAPED_PER_TURN: usize = 64;
 
 /// When a refused fork is tried again.
 const FORK_AGAIN: Duration = Duration::from_secs(5);
@@ -55,19 +52,15 @@ impl Monitor<'_> {
     pub(super) fn serve(&mut self, goal: Goal, limit: Option<Duration>) -> Outcome {
         loop {
             let mut terminated = false;
-            while let Some(request) = self.signals.next() {
+            for _ in 0..SIGNALS_PER_TURN {
+                let Some(request) = self.signals.next() else { break };
                 terminated |= request == Request::Forward(Signal::SIGTERM);
             }
-            let mut reaped = 0;
-            while let Some((pid, ended)) = reap_next() {
-                if goal == Goal::Child(pid) {
-                    return Outcome::Ended(ended);
-                }
-                reaped += 1;
-                if reaped == REAPED_PER_TURN {
-                    break;
-                }
-            }
+            let awaited = if let Goal::Child(child) = goal { Some(child) } else { None };
+            let others = match reap_some(awaited) {
+                Reaped::Awaited(ended) => return Outcome::Ended(ended),
+                Reaped::Others(count) => count,
+            };
             let reached = match goal {
                 Goal::Log => !self.log.is_blocked(),
                 Goal::Everything => !self.has_readers(),
@@ -83,7 +76,7 @@ impl Monitor<'_> {
             if terminated && goal == Goal::Everything && limit.is_none() {
                 return Outcome::Terminated;
             }
-            let limit = if reaped == REAPED_PER_TURN { Some(now) } else { limit };
+            let limit = if others == REAPS_PER_TURN { Some(now) } else { limit };
             self.serve_once(limit, now);
         }
     }
@@ -104,11 +97,7 @@ impl Monitor<'_> {
         }
         let until = [limit, self.work.log_stalls_at].into_iter().flatten().min();
         let mut ready = std::mem::take(&mut self.work.ready);
-        if poll.wait(until.map(|until| until.saturating_sub(now))).is_ok() {
-            poll.ready_into(&mut ready);
-        } else {
-            std::thread::sleep(WAIT_FAILED_PAUSE);
-        }
+        wait(&mut poll, until.map(|until| until.saturating_sub(now)), &mut ready);
         let now = sys::time::monotonic();
         for (source, events) in ready.drain(..) {
             match (source, &mut self.attach) {

@@ -6,22 +6,30 @@
 
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::delivery::Goal;
 use super::{KILL_PATIENCE, Monitor, Phase, Remains, Terminal, Work};
 use crate::attach::ContainerStdin;
 use crate::config::ExitCommand;
-use crate::exit::{reap_until, start_exit_command, write_exit_files};
+use crate::exit::{start_exit_command, write_exit_files};
 use crate::failure::Failure;
-use crate::signals::{Ended, reap_next};
+use crate::signals::{Ended, reap_some, reap_until};
 use crate::sync_pipe::{Key, SyncPipe};
 use crate::sys;
 
 /// How long after the record the monitor stays for readers that have not got everything. Then
 /// a child serves them.
 const READERS_GRACE: Duration = Duration::from_secs(2);
+
+/// How long the exit command is tried to be started.
+const FORK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two tries, at first and at most.
+const FORK_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 
 impl Monitor<'_> {
     /// Records the container's end. Returns the process's exit status.
@@ -36,7 +44,13 @@ impl Monitor<'_> {
         self.attach_pipe = None;
 
         self.obey_last_commands();
-        let recorded = write_exit_files(self.config, code, self.diag);
+        let attach = &mut self.attach;
+        let relieve = || {
+            if let Some(attach) = attach {
+                attach.give_back_descriptors();
+            }
+        };
+        let recorded = write_exit_files(self.config, code, &mut self.reserve, relieve, self.diag);
         if self.config.is_exec() {
             let timed_out = matches!(self.phase, Phase::TimedOut);
             let message: &[u8] = if timed_out { b"command timed out" } else { b"" };
@@ -85,7 +99,8 @@ impl Monitor<'_> {
         if self.has_readers() {
             self.hand_over_readers();
         }
-        while reap_next().is_some() {}
+        // The rest, if there is more, falls to the next reaper.
+        reap_some(None);
         status
     }
 
@@ -122,9 +137,28 @@ impl Monitor<'_> {
             let end = sys::time::monotonic().saturating_add(command.delay);
             self.serve(Goal::Time, Some(end));
         }
-        let child = start_exit_command(command, &self.oom_score)?;
+        let child = self.start_exit_command(command)?;
         self.serve(Goal::Child(child), None);
         Ok(())
+    }
+
+    /// Starts the exit command, in a while if need be: its user may have as many processes as
+    /// allowed for a moment.
+    fn start_exit_command(&mut self, command: &ExitCommand) -> Result<Pid, Failure> {
+        let end = sys::time::monotonic() + FORK_PATIENCE;
+        let mut pause = FORK_PAUSES.0;
+        loop {
+            let now = sys::time::monotonic();
+            match start_exit_command(command, &self.oom_score) {
+                Ok(child) => return Ok(child),
+                Err(Errno::EAGAIN | Errno::ENOMEM) if now < end => {
+                    // What has ended counts as a process until it is reaped.
+                    self.serve(Goal::Time, Some(now + pause));
+                    pause = (pause * 2).min(FORK_PAUSES.1);
+                }
+                Err(errno) => return Err(Failure::with_errno("Failed to fork", errno)),
+            }
+        }
     }
 
     /// Kills what a failed creation left: the runtime, then whatever it has started, which
@@ -135,7 +169,7 @@ impl Monitor<'_> {
                 let runtime = *runtime;
                 // Not reaped yet, so the number is still its own.
                 let _ = kill(runtime, Signal::SIGKILL);
-                reap_until(&self.signals, Some(KILL_PATIENCE), |pid, _| pid == runtime);
+                reap_until(&self.signals, KILL_PATIENCE, runtime);
             }
             _ => {}
         }

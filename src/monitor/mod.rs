@@ -24,12 +24,15 @@ use crate::cgroup::oom::OomWatch;
 use crate::config::Config;
 use crate::control::{Command, ControlFifo};
 use crate::diagnostics::Diagnostics;
+use crate::exit::Reserve;
 use crate::failure::Failure;
 use crate::launch::Inherited;
 use crate::log::Log;
 use crate::notify::NotifyProxy;
 use crate::oom_score::OomScore;
-use crate::signals::{Ended, Request, Signals, reap_next};
+use crate::signals::{
+    Child, Ended, REAPS_PER_TURN, Request, SIGNALS_PER_TURN, Signals, reap, reap_next,
+};
 use crate::stdio::console::{ConsoleSocket, translate_newlines};
 use crate::stdio::output::{Output, Read, ReadBuffer};
 use crate::stream::Stream;
@@ -39,7 +42,7 @@ use crate::sys::poll::PollSet;
 
 pub(crate) use creation::{CreationFailed, Remains};
 
-use container::ContainerProcess;
+use container::{ContainerProcess, End};
 use held::Creation;
 use wait::Source;
 
@@ -54,9 +57,6 @@ const READS_PER_TURN: usize = 4;
 
 /// How often a control fifo is read at the end: more than a caller writes in that moment.
 const LAST_READS: usize = 16;
-
-/// How long to wait when waiting itself fails (out of kernel memory), instead of spinning.
-const WAIT_FAILED_PAUSE: Duration = Duration::from_millis(100);
 
 /// A monitor whose runtime has been started.
 pub(crate) struct Monitor<'a> {
@@ -81,6 +81,7 @@ pub(crate) struct Monitor<'a> {
     pub(crate) stdout: Option<Output>,
     pub(crate) stderr: Option<Output>,
     pub(crate) phase: Phase,
+    pub(crate) reserve: Reserve,
     pub(crate) work: Work,
 }
 
@@ -123,6 +124,8 @@ pub(crate) struct Work {
     release_at: Option<Duration>,
     /// When a log that takes nothing is given up, after the container's end.
     log_stalls_at: Option<Duration>,
+    /// More children have ended than one turn reaps.
+    reaping: bool,
 }
 
 impl Work {
@@ -133,6 +136,7 @@ impl Work {
             buffer: ReadBuffer::new(),
             release_at: None,
             log_stalls_at: None,
+            reaping: false,
         }
     }
 }
@@ -157,6 +161,7 @@ impl Monitor<'_> {
                 self.diag.failure(&failure);
             }
         }
+        self.reserve.free_memory();
         Ok(())
     }
 
@@ -168,11 +173,7 @@ impl Monitor<'_> {
         self.interests(&mut poll, now);
         let timeout = self.deadline().map(|deadline| deadline.saturating_sub(now));
         let mut ready = std::mem::take(&mut self.work.ready);
-        if poll.wait(timeout).is_ok() {
-            poll.ready_into(&mut ready);
-        } else {
-            std::thread::sleep(WAIT_FAILED_PAUSE);
-        }
+        wait::wait(&mut poll, timeout, &mut ready);
         let worked = !ready.is_empty();
         let mut outcome = Ok(());
         for (source, events) in ready.drain(..) {
@@ -194,6 +195,9 @@ impl Monitor<'_> {
             self.work.release_at = Some(now + IDLE);
         } else if due(self.work.release_at) {
             self.release();
+        }
+        if self.work.reaping {
+            self.check_container();
         }
         if let Phase::Running { container, timeout, .. } = &self.phase {
             if due(container.deadline()) {
@@ -241,7 +245,8 @@ impl Monitor<'_> {
     }
 
     fn on_signals(&mut self) {
-        while let Some(request) = self.signals.next() {
+        for _ in 0..SIGNALS_PER_TURN {
+            let Some(request) = self.signals.next() else { return };
             match request {
                 Request::CheckChildren => self.check_container(),
                 Request::Forward(signal) => self.forward(signal),
@@ -264,29 +269,46 @@ impl Monitor<'_> {
         }
     }
 
-    /// Reaps every child that has ended and finds out whether the container has.
+    /// Finds out whether the container has ended, or the runtime while that is at work, and
+    /// reaps a bounded number of other children that have.
     fn check_container(&mut self) {
-        while let Some((pid, ended)) = reap_next() {
+        match &mut self.phase {
+            Phase::Creating { runtime, creation } if creation.runtime_ended().is_none() => {
+                match reap(*runtime) {
+                    Child::Ended(ended) => creation.child_ended(*runtime, *runtime, ended),
+                    Child::NotOurs => creation.child_ended(*runtime, *runtime, Ended::Unknown),
+                    Child::NotYet => {}
+                }
+            }
+            Phase::Running { container, .. } => {
+                if let Some(end) = container.ended(sys::time::monotonic()) {
+                    let pid = container.pid();
+                    return self.container_ended(pid, end);
+                }
+            }
+            _ => {}
+        }
+        self.work.reaping = false;
+        for _ in 0..REAPS_PER_TURN {
+            let Some((pid, ended)) = reap_next() else { return };
             match &mut self.phase {
                 Phase::Creating { runtime, creation } => {
                     creation.child_ended(pid, *runtime, ended);
                 }
                 Phase::Running { container, .. } if container.pid() == pid => {
-                    self.container_ended(pid, ended);
+                    return self.container_ended(pid, End { ended, is_child: true });
                 }
                 _ => {}
             }
         }
-        let Phase::Running { container, .. } = &mut self.phase else { return };
-        if let Some(ended) = container.ended(sys::time::monotonic()) {
-            let pid = container.pid();
-            self.diag
-                .info(format!("Container process {pid} has exited (it was not a direct child)"));
-            self.container_ended(pid, ended);
-        }
+        self.work.reaping = true;
     }
 
-    fn container_ended(&mut self, pid: Pid, ended: Ended) {
+    fn container_ended(&mut self, pid: Pid, End { ended, is_child }: End) {
+        if !is_child {
+            self.diag
+                .info(format!("Container process {pid} has exited (it was not a direct child)"));
+        }
         if ended.code() != 0 {
             self.diag.info(format!("container {pid} exited with status {}", ended.code()));
         }
@@ -298,7 +320,7 @@ impl Monitor<'_> {
     fn final_oom_check(&mut self) {
         let Phase::Running { oom, .. } = &mut self.phase else { return };
         if let Some(oom) = oom.take() {
-            oom.final_check(self.diag);
+            self.reserve.lend(|| oom.final_check(self.diag));
         }
     }
 
@@ -410,11 +432,10 @@ impl Monitor<'_> {
             Read::Nothing => {}
             Read::End if !output.ends_for_good() => {}
             Read::End => *slot = None,
-            Read::Failed(errno) => {
-                // It would fail again at once: the stream is left.
+            Read::Failed { errno, first: true } => {
                 self.diag.warn_errno("stdio_input read failed", errno);
-                *slot = None;
             }
+            Read::Failed { .. } => {}
         }
         0
     }

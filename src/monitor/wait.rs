@@ -3,6 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::poll::PollFlags;
 
 use super::{Monitor, Phase};
@@ -13,6 +14,7 @@ use crate::notify::NotifyProxy;
 use crate::stdio::console::ConsoleSocket;
 use crate::stdio::output::Output;
 use crate::stream::Stream;
+use crate::sys;
 use crate::sys::poll::PollSet;
 
 /// What can become ready. Names a thing, not a descriptor: one that went away in the same
@@ -31,6 +33,29 @@ pub(super) enum Source {
     Journal,
     Output(Stream),
     Container,
+}
+
+/// How long to wait when waiting itself fails (out of kernel memory), instead of spinning.
+const WAIT_FAILED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Waits until something of `poll` is ready or `timeout` has passed, and says what is.
+///
+/// Where the wait fails nobody knows what is ready; then all are said to be. Whoever answers
+/// has to bear that nothing is, which nothing here does by blocking.
+pub(super) fn wait(
+    poll: &mut PollSet<Source>,
+    timeout: Option<Duration>,
+    ready: &mut Vec<(Source, PollFlags)>,
+) {
+    match poll.wait(timeout) {
+        Ok(()) => poll.ready_into(ready),
+        Err(errno) => {
+            if errno != Errno::EINTR {
+                sys::time::sleep(WAIT_FAILED_PAUSE);
+            }
+            poll.all_into(ready);
+        }
+    }
 }
 
 impl Monitor<'_> {
@@ -86,12 +111,17 @@ impl Monitor<'_> {
 
     /// The nearest moment at which something must be done unasked.
     pub(super) fn deadline(&self) -> Option<Duration> {
+        if self.work.reaping {
+            return Some(Duration::ZERO);
+        }
         let running = match &self.phase {
             Phase::Running { container, timeout, .. } => [container.deadline(), *timeout],
             _ => [None, None],
         };
         let attach = self.attach.as_ref().and_then(Attach::deadline);
-        let terminal = self.stdout.as_ref().and_then(Output::deadline);
-        running.into_iter().chain([self.work.release_at, attach, terminal]).flatten().min()
+        let [stdout, stderr] =
+            [&self.stdout, &self.stderr].map(|output| output.as_ref().and_then(Output::deadline));
+        let others = [self.work.release_at, attach, stdout, stderr];
+        running.into_iter().chain(others).flatten().min()
     }
 }

@@ -21,24 +21,32 @@ const TERMINAL_BYTES: usize = 4095;
 /// More than a terminal holds: what is on its way to the outer side, and what has arrived there.
 const TERMINAL_HOLDS_BYTES: usize = 64 * 1024;
 
-/// What a terminal nobody has open is asked again after, at first and at most.
+/// What a stream that rests is asked again after, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(800));
+
+/// How often a read that fails is made at once.
+const TRIES: usize = 3;
 
 /// One stream of the container's output.
 pub(crate) struct Output {
     fd: OwnedFd,
     stream: Stream,
     source: Source,
+    rest: Option<Rest>,
+    /// The last read failed.
+    failing: bool,
 }
 
 enum Source {
     Pipe,
-    /// `closed`: nobody has the other side open, which may change; when to look again, and
-    /// how long the pause after that.
-    Terminal {
-        closed: Option<Duration>,
-        pause: Duration,
-    },
+    Terminal,
+}
+
+/// A stream that is left alone for a while: a terminal that nobody has open, which may change,
+/// or one whose reading fails.
+struct Rest {
+    again: Duration,
+    pause: Duration,
 }
 
 /// What one read brought.
@@ -49,7 +57,12 @@ pub(crate) enum Read {
     Nothing,
     /// Nothing any more.
     End,
-    Failed(Errno),
+    /// Nothing for now, for this reason; the stream is tried again after a rest. `first` of a
+    /// row of failures.
+    Failed {
+        errno: Errno,
+        first: bool,
+    },
 }
 
 impl Output {
@@ -60,31 +73,27 @@ impl Output {
 
     /// Reads from a terminal's outer side; makes it non-blocking.
     pub(crate) fn terminal(fd: OwnedFd) -> nix::Result<Self> {
-        let source = Source::Terminal { closed: None, pause: RETRY.0 };
-        Self::new(fd, Stream::Stdout, source)
+        Self::new(fd, Stream::Stdout, Source::Terminal)
     }
 
     fn new(fd: OwnedFd, stream: Stream, source: Source) -> nix::Result<Self> {
         let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
         fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-        Ok(Self { fd, stream, source })
+        Ok(Self { fd, stream, source, rest: None, failing: false })
     }
 
     pub(crate) fn stream(&self) -> Stream {
         self.stream
     }
 
-    /// What to wait for input on; `None` while a closed terminal is left alone.
+    /// What to wait for input on; `None` while the stream rests.
     pub(crate) fn fd(&self, now: Duration) -> Option<BorrowedFd<'_>> {
         self.deadline().is_none_or(|again| again <= now).then(|| self.fd.as_fd())
     }
 
-    /// When a closed terminal is to be looked at again.
+    /// When a stream that rests is to be looked at again.
     pub(crate) fn deadline(&self) -> Option<Duration> {
-        match self.source {
-            Source::Terminal { closed, .. } => closed,
-            Source::Pipe => None,
-        }
+        self.rest.as_ref().map(|rest| rest.again)
     }
 
     /// How much the stream holds now. What a terminal holds it does not tell; then the most that
@@ -92,32 +101,46 @@ impl Output {
     pub(crate) fn held_bytes(&self) -> usize {
         match self.source {
             Source::Pipe => waiting_bytes(self.fd.as_fd()).unwrap_or_default(),
-            Source::Terminal { .. } => TERMINAL_HOLDS_BYTES,
+            Source::Terminal => TERMINAL_HOLDS_BYTES,
         }
     }
 
     /// Takes what is there, at most a buffer full.
     pub(crate) fn read(&mut self, buffer: &mut ReadBuffer, now: Duration) -> Read {
-        let result = match buffer.space() {
-            Ok(space) => read(&self.fd, space),
-            Err(errno) => Err(errno),
-        };
-        match (result, &mut self.source) {
-            (Ok(0) | Err(Errno::EIO), Source::Terminal { closed, pause }) => {
-                *closed = Some(now + *pause);
-                *pause = (*pause * 2).min(RETRY.1);
+        match (self.try_to_read(buffer), &self.source) {
+            (Ok(0) | Err(Errno::EIO), Source::Terminal) => {
+                self.rest(now);
                 Read::End
             }
             (Ok(0), Source::Pipe) => Read::End,
-            (Ok(length), source) => {
-                if let Source::Terminal { closed, pause } = source {
-                    (*closed, *pause) = (None, RETRY.0);
-                }
+            (Ok(length), _) => {
+                (self.rest, self.failing) = (None, false);
                 Read::Bytes(length)
             }
             (Err(Errno::EAGAIN | Errno::EINTR), _) => Read::Nothing,
-            (Err(errno), _) => Read::Failed(errno),
+            (Err(errno), _) => {
+                self.rest(now);
+                let first = !std::mem::replace(&mut self.failing, true);
+                Read::Failed { errno, first }
+            }
         }
+    }
+
+    /// Reads, a few times if need be: most of what fails does so once.
+    fn try_to_read(&self, buffer: &mut ReadBuffer) -> nix::Result<usize> {
+        let mut result = Err(Errno::EAGAIN);
+        for _ in 0..TRIES {
+            result = buffer.space().and_then(|space| read(&self.fd, space));
+            if matches!(result, Ok(_) | Err(Errno::EAGAIN)) {
+                break;
+            }
+        }
+        result
+    }
+
+    fn rest(&mut self, now: Duration) {
+        let pause = self.rest.as_ref().map_or(RETRY.0, |rest| rest.pause);
+        self.rest = Some(Rest { again: now + pause, pause: (pause * 2).min(RETRY.1) });
     }
 
     /// Whether a read that brought `length` bytes probably left some: it was all that a pipe
@@ -203,5 +226,20 @@ mod tests {
             output.read(&mut buffer, NOW);
         }
         assert!(output.fd(NOW + RETRY.1).is_some());
+    }
+
+    #[test]
+    fn a_stream_that_cannot_be_read_rests_and_says_so_once() {
+        // A directory can be opened and polled, but not read.
+        let directory = tempfile::tempdir().unwrap();
+        let opened = std::fs::File::open(directory.path()).unwrap();
+        let mut output = Output::pipe(opened.into(), Stream::Stdout).unwrap();
+        let mut buffer = ReadBuffer::new();
+
+        let failed = |first| Read::Failed { errno: Errno::EISDIR, first };
+        assert_eq!(output.read(&mut buffer, NOW), failed(true));
+        assert!(output.fd(NOW).is_none());
+        assert!(output.fd(NOW + RETRY.0).is_some());
+        assert_eq!(output.read(&mut buffer, NOW), failed(false));
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod passed_fd;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod socket;
 pub(crate) mod stack;
 pub(crate) mod time;

@@ -33,6 +33,15 @@ pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: Signal) -> nix::Resul
     Errno::result(sent).map(drop)
 }
 
+/// Reaps `process`, a child, if it has ended; returns its wait(2) status.
+///
+/// # Errors
+///
+/// `ECHILD`: it is no child (any more). `EINVAL` before Linux 5.4.
+pub(crate) fn reap(process: BorrowedFd<'_>) -> nix::Result<Option<i32>> {
+    super::process::wait_by_id(libc::P_PIDFD, process.as_raw_fd().unsigned_abs())
+}
+
 /// `struct pidfd_info` of <linux/pidfd.h>, in its first size.
 #[repr(C)]
 #[derive(Default)]

@@ -4,11 +4,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::time::TimeSpec;
+use nix::poll::PollFlags;
 
-/// No timeout is longer: what a 32-bit machine can express, 68 years.
-const LONGEST: Duration = Duration::from_secs(i32::MAX as u64);
+use super::time::timespec;
 
 /// What one wait watches: descriptors, each with the token it answers to.
 ///
@@ -37,23 +35,26 @@ impl<T: Copy> PollSet<T> {
 
     /// Blocks until something is ready or `timeout` has passed (`None`: for ever).
     ///
-    /// An interrupted wait counts as one in which nothing was ready.
+    /// # Errors
+    ///
+    /// The wait was interrupted or refused; nobody knows then what is ready.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> nix::Result<()> {
-        let timeout = timeout.map(|left| TimeSpec::from_duration(left.min(LONGEST)));
+        let timeout = timeout.map(timespec);
         let timeout =
             timeout.as_ref().map_or(std::ptr::null(), |left| std::ptr::from_ref(left.as_ref()));
         let count = self.fds.len() as libc::nfds_t;
         // SAFETY: the array is valid for `count` entries, the timeout is null or points to a
         // live value, and a null mask leaves the signal mask alone.
         let ready = unsafe { libc::ppoll(self.fds.as_mut_ptr(), count, timeout, std::ptr::null()) };
-        match Errno::result(ready) {
-            Ok(_) => Ok(()),
-            Err(Errno::EINTR) => {
-                self.fds.iter_mut().for_each(|fd| fd.revents = 0);
-                Ok(())
-            }
-            Err(errno) => Err(errno),
-        }
+        Errno::result(ready).map(drop)
+    }
+
+    /// Puts all tokens into `ready`, each with what is waited for: for when waiting fails and
+    /// nobody knows what is ready. Whoever answers has to bear that nothing is.
+    pub(crate) fn all_into(&self, ready: &mut Vec<(T, PollFlags)>) {
+        ready.clear();
+        let all = self.fds.iter().zip(&self.tokens);
+        ready.extend(all.map(|(fd, token)| (*token, PollFlags::from_bits_retain(fd.events))));
     }
 
     /// Puts the tokens with something to report into `ready`, in the order they were added.
@@ -67,32 +68,56 @@ impl<T: Copy> PollSet<T> {
     }
 }
 
-/// Whether `fd` can be read, without waiting. Unlike [`wait_for`] it allocates nothing.
+/// Whether `fd` can be read, without waiting; also when the kernel cannot say.
 pub(crate) fn is_readable(fd: BorrowedFd<'_>) -> bool {
-    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    // A non-blocking read tells the rest.
+    !matches!(look(fd, PollFlags::POLLIN), Ok(false))
+}
+
+/// Whether `fd` reports one of `events`, a hang-up or an error at present.
+///
+/// # Errors
+///
+/// The kernel cannot say.
+pub(crate) fn look(fd: BorrowedFd<'_>, events: PollFlags) -> nix::Result<bool> {
+    wait_once(fd, events, Duration::ZERO)
 }
 
 /// Waits until `fd` reports one of `events`, a hang-up or an error; `false` when `timeout`
-/// came first.
+/// came first. Allocates nothing.
+///
+/// `true` as well when waiting itself goes on failing (no kernel memory), after a pause: the
+/// descriptor may be ready, and whoever asks does not wait for ever.
 pub(crate) fn wait_for(fd: BorrowedFd<'_>, events: PollFlags, timeout: Duration) -> bool {
-    let mut set = PollSet::new();
-    set.add(fd, events, ());
-    let mut ready = Vec::new();
     let end = super::time::monotonic().saturating_add(timeout);
+    let mut failures = 0;
     loop {
         let left = end.saturating_sub(super::time::monotonic());
-        if set.wait(Some(left)).is_err() {
-            return false;
-        }
-        set.ready_into(&mut ready);
-        if !ready.is_empty() {
-            return true;
-        }
-        if left.is_zero() {
-            return false;
+        match wait_once(fd, events, left) {
+            Ok(true) => return true,
+            Ok(false) if left.is_zero() => return false,
+            Ok(false) => {}
+            Err(_) => {
+                failures += 1;
+                if failures == FAILURES {
+                    return true;
+                }
+                super::time::sleep(FAILED_PAUSE.min(left));
+            }
         }
     }
+}
+
+/// How often a wait that fails is tried again, and after which pause.
+const FAILURES: u32 = 10;
+const FAILED_PAUSE: Duration = Duration::from_millis(10);
+
+fn wait_once(fd: BorrowedFd<'_>, events: PollFlags, timeout: Duration) -> nix::Result<bool> {
+    let mut fd = libc::pollfd { fd: fd.as_raw_fd(), events: events.bits(), revents: 0 };
+    let timeout = timespec(timeout);
+    // SAFETY: one entry and the timeout, both live; a null mask leaves the signal mask alone.
+    let ready = unsafe { libc::ppoll(&raw mut fd, 1, timeout.as_ref(), std::ptr::null()) };
+    Errno::result(ready).map(|ready| ready > 0)
 }
 
 #[cfg(test)]

@@ -63,21 +63,100 @@ pub(crate) fn exec(path: &CString, argv: &[CString]) -> nix::errno::Errno {
     errno
 }
 
+/// How often a call that is interrupted, which none here should be, is made again.
+const TRIES: usize = 8;
+
 /// Reaps one child that has ended, if there is one: its pid and its wait(2) status.
 ///
 /// Not nix's waitpid, which has no word for a real-time signal and loses such a child.
 pub(crate) fn reap_any() -> Option<(Pid, i32)> {
-    let mut status = 0;
-    // SAFETY: the pointer is valid for the whole call, which keeps nothing of it.
-    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
-    (pid > 0).then(|| (Pid::from_raw(pid), status))
+    wait_without_blocking(-1).ok().flatten()
+}
+
+/// Reaps the child `pid` if it has ended; returns its wait(2) status.
+///
+/// # Errors
+///
+/// `ECHILD`: there is no such child (any more). Otherwise the kernel refuses both ways to ask.
+pub(crate) fn reap(pid: Pid) -> nix::Result<Option<i32>> {
+    match wait_without_blocking(pid.as_raw()) {
+        Ok(reaped) => Ok(reaped.filter(|(reaped, _)| *reaped == pid).map(|(_, status)| status)),
+        Err(_) => wait_by_id(libc::P_PID, pid.as_raw().unsigned_abs()),
+    }
+}
+
+fn wait_without_blocking(pid: libc::pid_t) -> nix::Result<Option<(Pid, i32)>> {
+    let mut errno = Errno::EINTR;
+    for _ in 0..TRIES {
+        let mut status = 0;
+        // SAFETY: the pointer is valid for the whole call, which keeps nothing of it.
+        let reaped = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
+        match Errno::result(reaped) {
+            Ok(0) => return Ok(None),
+            Ok(reaped) => return Ok(Some((Pid::from_raw(reaped), status))),
+            Err(Errno::EINTR) => {}
+            Err(other) => {
+                errno = other;
+                break;
+            }
+        }
+    }
+    Err(errno)
+}
+
+/// waitid(2), which reaps what has ended and does not block; returns a wait(2) status.
+pub(super) fn wait_by_id(kind: libc::idtype_t, id: libc::id_t) -> nix::Result<Option<i32>> {
+    let options = libc::WEXITED | libc::WNOHANG;
+    let mut errno = Errno::EINTR;
+    for _ in 0..TRIES {
+        // SAFETY: siginfo_t is a plain C structure for which all zeroes is a valid value.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is valid for the whole call, which keeps nothing of it.
+        let result = unsafe { libc::waitid(kind, id, &raw mut info, options) };
+        match Errno::result(result) {
+            // SAFETY: waitid fills in the fields of a child's end, or leaves zeroes.
+            Ok(_) => return Ok(unsafe { wait_status(&info) }),
+            Err(Errno::EINTR) => {}
+            Err(other) => {
+                errno = other;
+                break;
+            }
+        }
+    }
+    Err(errno)
+}
+
+/// What wait(2) would say of a child's end; `None` if `info` tells of none.
+///
+/// # Safety
+///
+/// `info` is zeroes or tells of a child.
+unsafe fn wait_status(info: &libc::siginfo_t) -> Option<i32> {
+    // SAFETY: the caller's promise.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if pid == 0 {
+        return None;
+    }
+    Some(match info.si_code {
+        libc::CLD_EXITED => (status & 0xff) << 8,
+        libc::CLD_DUMPED => status | 0x80,
+        _ => status,
+    })
 }
 
 /// The pids of this process's children; none where the kernel does not list them.
 pub(crate) fn children() -> Vec<Pid> {
     let path = format!("/proc/self/task/{}/children", nix::unistd::gettid());
     let list = std::fs::read_to_string(path).unwrap_or_default();
-    list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
+    let mut children = Vec::new();
+    for pid in list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
+        // How many there are is up to them; what cannot be held is left out.
+        if children.try_reserve(1).is_err() {
+            break;
+        }
+        children.push(Pid::from_raw(pid));
+    }
+    children
 }
 
 extern "C" fn leave_with_1(_signal: libc::c_int) {
@@ -124,6 +203,35 @@ mod tests {
     use nix::sys::wait::{WaitStatus, waitpid};
 
     use super::*;
+
+    /// Both ways to reap say the same of how a child ended.
+    #[test]
+    fn every_end_is_told_alike() {
+        let ends: [(fn() -> libc::c_int, i32); 3] = [
+            (|| 7, 7 << 8),
+            // SAFETY: signals go to the child itself, which has one thread.
+            (|| unsafe { libc::raise(libc::SIGKILL) }, libc::SIGKILL),
+            // SAFETY: as above.
+            (|| unsafe { libc::raise(40) }, 40),
+        ];
+        for (end, expected) in ends {
+            for by_id in [false, true] {
+                let child = match fork().unwrap() {
+                    ForkResult::Child => leave(end()),
+                    ForkResult::Parent { child } => child,
+                };
+                let status = std::iter::from_fn(|| {
+                    super::super::time::sleep(std::time::Duration::from_millis(1));
+                    Some(match by_id {
+                        false => reap(child).unwrap(),
+                        true => wait_by_id(libc::P_PID, child.as_raw().unsigned_abs()).unwrap(),
+                    })
+                });
+                assert_eq!(status.flatten().next(), Some(expected));
+                assert_eq!(reap(child), Err(Errno::ECHILD));
+            }
+        }
+    }
 
     #[test]
     fn a_child_syncs_a_file_and_says_what_cannot_be_synced() {

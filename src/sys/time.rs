@@ -7,6 +7,8 @@
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
+use nix::sys::time::TimeSpec;
+
 /// Time since the epoch.
 pub(crate) fn realtime() -> Duration {
     read(libc::CLOCK_REALTIME)
@@ -15,6 +17,22 @@ pub(crate) fn realtime() -> Duration {
 /// Time on the clock that deadlines are measured with; it never steps.
 pub(crate) fn monotonic() -> Duration {
     read(libc::CLOCK_MONOTONIC)
+}
+
+/// Sleeps for `pause`, or less: a signal or a refusing kernel ends it early.
+///
+/// Not the standard library's, which panics where the kernel refuses.
+pub(crate) fn sleep(pause: Duration) {
+    // SAFETY: the structure is live during the call; what is left is not asked for.
+    unsafe { libc::nanosleep(timespec(pause).as_ref(), std::ptr::null_mut()) };
+}
+
+/// No pause is longer: what a 32-bit machine can express, 68 years.
+const LONGEST: Duration = Duration::from_secs(i32::MAX as u64);
+
+/// `pause` as poll(2) and nanosleep(2) take it.
+pub(super) fn timespec(pause: Duration) -> TimeSpec {
+    TimeSpec::from_duration(pause.min(LONGEST))
 }
 
 fn read(clock: libc::clockid_t) -> Duration {

@@ -26,6 +26,8 @@ mod log;
 mod notify;
 mod peer;
 mod readers;
+mod record;
+mod refusing;
 mod reports;
 mod running;
 mod runtime;

@@ -44,6 +44,16 @@ impl Peer {
         connect(fd.as_raw_fd(), &UnixAddr::new(path).unwrap()).ok().map(|()| Self(fd))
     }
 
+    /// Connects to an attach socket, unless that has no room for `limit`.
+    pub fn attach_within(path: &Path, limit: Duration) -> Option<Self> {
+        let address = UnixAddr::new(path).unwrap();
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        crate::facts::within(limit, || {
+            let fd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).unwrap();
+            connect(fd.as_raw_fd(), &address).ok().map(|()| Self(fd))
+        })
+    }
+
     #[track_caller]
     pub fn send(&self, bytes: &[u8]) {
         send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL).unwrap();

@@ -60,3 +60,19 @@ pub fn kill(pid: i32, number: i32) -> io::Result<()> {
     // SAFETY: pids come from the test's own processes.
     if unsafe { libc::kill(pid, number) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// Becomes the tracer of `pid`, which goes on; once it has ended, it is kept until
+/// [`let_go_of`] is called by the same thread.
+pub fn trace(pid: i32) -> io::Result<()> {
+    let nothing: *mut libc::c_void = std::ptr::null_mut();
+    // SAFETY: seizing reads and writes no memory.
+    let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, nothing, nothing) };
+    if seized < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Lets go of a traced process that has ended.
+pub fn let_go_of(pid: i32) -> io::Result<()> {
+    // SAFETY: no status is asked for.
+    let reaped = unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) };
+    if reaped < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

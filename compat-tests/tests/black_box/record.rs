@@ -1,0 +1,282 @@
+//! The record of the exit when the machine does not play along: full tables, full disks, calls
+//! that are refused.
+
+use crate::facts::{A_WHILE, await_fact, await_file, await_settled, cpu_time, descriptors};
+use crate::peer::Peer;
+use crate::refusing::Refusing;
+use crate::running::Running;
+use crate::subject::Subject::Candidate;
+use crate::sys;
+use crate::world::World;
+use rstest::rstest;
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+/// How long the callers of a monitor wait for the record.
+const RECORD_IN_TIME: Duration = Duration::from_secs(5);
+
+/// A monitor whose container waits for the file `go` and then does what `verbs` say.
+fn waiting<'w>(world: &'w World, verbs: &[&str], options: &[&str]) -> Running<'w> {
+    let go = world.text("go");
+    let mut all = vec!["wait-file", &go];
+    all.extend(verbs);
+    world.container(&all);
+    let mut monitor = world.create().with(options).sync_pipe().start();
+    monitor.ended();
+    monitor.container();
+    await_settled(monitor.pid());
+    monitor
+}
+
+/// Both exit files say `code`, in time.
+#[track_caller]
+fn assert_recorded(world: &World, monitor: &Running, code: &str) {
+    assert_eq!(monitor.exit_file_within(RECORD_IN_TIME).as_deref(), Some(code));
+    assert_eq!(fs::read_to_string(world.path("persist/exit")).unwrap(), code);
+    for directory in ["exits", "persist"] {
+        let names = fs::read_dir(world.path(directory)).unwrap();
+        assert_eq!(names.count(), 1, "nothing but the exit file stays in {directory}");
+    }
+}
+
+/// Clients take all descriptors there are, and do not read what is sent to them. Some of the
+/// output waits in the pipe; while it is passed on, more clients take what the end set free.
+#[test]
+fn a_full_table_of_descriptors_costs_no_exit_file() {
+    let world = World::new(Candidate);
+    let go = world.text("go");
+    // The streams stay open, too.
+    let holder = ["fork-holder", &world.text("never")];
+    let lines = ["wait-file", &go, "lines", "4200", "100", "exit", "3"];
+    world.container(&[&holder[..], &lines].concat());
+    let mut monitor = world.create().after("ulimit -n 48").sync_pipe().start();
+    monitor.ended();
+    monitor.container();
+    let clients: Vec<Peer> = (0..60)
+        .map_while(|_| Peer::attach_within(&world.path("bundle/attach"), A_WHILE / 10))
+        .collect();
+    // The standard ones and those above the limit, which came from the caller, count as well.
+    await_fact("a full table", || {
+        let used = descriptors(monitor.pid());
+        (used.iter().filter(|(number, _)| *number < 48).count() == 48).then_some(())
+    });
+    fs::write(go, "").unwrap();
+    assert_recorded(&world, &monitor, "3");
+    drop(clients);
+}
+
+/// One failure, or a few in a row, of each call that makes an exit file.
+#[rstest]
+fn a_refused_call_costs_no_exit_file(
+    #[values(
+        ("openat", "EMFILE"), ("openat", "ENFILE"), ("openat", "ENOSPC"), ("openat", "ENOMEM"),
+        ("write", "ENOSPC"), ("write", "EDQUOT"), ("write", "EIO"), ("write", "EAGAIN"),
+        ("renameat", "ENOSPC"), ("renameat", "EIO"), ("renameat", "ENOMEM")
+    )]
+    (call, errno): (&str, &str),
+    #[values("1", "2..5")] when: &str,
+) {
+    let world = World::new(Candidate);
+    let monitor = waiting(&world, &["exit", "3"], &[]);
+    let rule = format!("{call}:error={errno}:when={when}");
+    let Some(refusing) = Refusing::calls_of(monitor.pid(), &[&rule]) else { return };
+    fs::write(world.path("go"), "").unwrap();
+    assert_recorded(&world, &monitor, "3");
+    assert!(refusing.refused() > 0, "{}", refusing.trace());
+}
+
+/// A disk that has room again a moment later.
+#[test]
+fn an_exit_file_waits_for_a_full_disk_but_not_for_long() {
+    for (pause, expected) in [(Some(A_WHILE / 10), Some("3")), (None, None)] {
+        let world = World::new(Candidate);
+        let go = world.text("go");
+        world.container(&["wait-file", &go, "exit", "3"]);
+        let disk = world.path("persist");
+        let mut monitor = world.create().on_small_disk(&disk).sync_pipe().start();
+        monitor.ended();
+        monitor.container();
+        // The disk is seen by the monitor alone.
+        let root = format!("/proc/{}/root{}", monitor.pid(), disk.display());
+        let more = format!("{root}/more");
+        while fs::write(&more, vec![b'x'; 300_000]).is_ok() {}
+        let look = fs::File::open(&root).unwrap();
+        fs::write(go, "").unwrap();
+        if let Some(pause) = pause {
+            std::thread::sleep(pause);
+            fs::remove_file(&more).unwrap();
+        }
+        assert_eq!(monitor.exit_file_within(RECORD_IN_TIME).as_deref(), Some("3"));
+        let exit = format!("/proc/self/fd/{}/exit", look.as_raw_fd());
+        assert_eq!(fs::read_to_string(exit).ok().as_deref(), expected);
+    }
+}
+
+/// A user whose processes are as many as allowed, for a moment.
+#[rstest]
+fn a_refused_fork_costs_no_exit_command(#[values("EAGAIN", "ENOMEM")] errno: &str) {
+    let world = World::new(Candidate);
+    let ran = world.text("ran");
+    let options = ["--exit-command", "/bin/touch", "--exit-command-arg", &ran];
+    let monitor = waiting(&world, &["exit", "3"], &options);
+    let rule = format!("clone:error={errno}:when=1..4");
+    let Some(refusing) = Refusing::calls_of(monitor.pid(), &[&rule]) else { return };
+    fs::write(world.path("go"), "").unwrap();
+    assert_recorded(&world, &monitor, "3");
+    await_file(&world.path("ran"));
+    assert!(refusing.refused() > 0, "{}", refusing.trace());
+}
+
+/// No random numbers, neither by call nor from the device.
+#[test]
+fn a_kernel_without_random_numbers_costs_no_exit_file() {
+    let world = World::new(Candidate);
+    let monitor = waiting(&world, &["exit", "3"], &[]);
+    let rules = ["getrandom:error=ENOSYS", "openat:error=EACCES:when=1"];
+    let Some(refusing) = Refusing::calls_of(monitor.pid(), &rules) else { return };
+    fs::write(world.path("go"), "").unwrap();
+    assert_eq!(monitor.exit_file_within(RECORD_IN_TIME).as_deref(), Some("3"));
+    assert!(refusing.refused() > 0, "{}", refusing.trace());
+}
+
+/// Whatever the waits for the end say, the end is recorded, soon and with its code.
+#[rstest]
+#[case::poll_once(&["ppoll:error=ENOMEM:when=1..3"])]
+#[case::poll_always(&["ppoll:error=ENOMEM"])]
+#[case::interrupted_wait(&["wait4:error=EINTR"])]
+#[case::no_child(&["wait4:error=ECHILD"])]
+#[case::no_wait_by_descriptor(&["waitid:error=EINVAL"])]
+fn a_refused_wait_costs_no_exit_file(#[case] rules: &[&str]) {
+    let world = World::new(Candidate);
+    let ran = world.text("ran");
+    let options = ["--exit-command", "/bin/touch", "--exit-command-arg", &ran];
+    let mut monitor = waiting(&world, &["exit", "3"], &options);
+    let Some(refusing) = Refusing::calls_of(monitor.pid(), rules) else { return };
+    fs::write(world.path("go"), "").unwrap();
+    assert_recorded(&world, &monitor, "3");
+    await_file(&world.path("ran"));
+    monitor.await_end();
+    assert!(refusing.refused() > 0, "{}", refusing.trace());
+}
+
+/// A container that is no child, where the kernel does not know waitid(P_PIDFD).
+#[test]
+fn the_end_of_a_grandchild_is_noticed_without_waits_by_descriptor() {
+    let world = World::new(Candidate);
+    let script = World::table(&["wait-file", &world.text("go"), "exit", "3"], &[]);
+    world.write_script(&format!("parent = \"intermediate\"\n{script}"));
+    let mut monitor = world.create().sync_pipe().start();
+    monitor.ended();
+    monitor.container();
+    let rules = ["waitid:error=EINVAL"];
+    let Some(refusing) = Refusing::calls_of(monitor.pid(), &rules) else { return };
+    fs::write(world.path("go"), "").unwrap();
+    let code = monitor.exit_file_within(RECORD_IN_TIME).unwrap();
+    assert!(["3", "-1"].contains(&code.as_str()), "{code}");
+    assert!(refusing.refused() > 0, "{}", refusing.trace());
+}
+
+/// A report to the caller while the wait for its pipe is refused.
+#[test]
+fn a_refused_wait_costs_no_report() {
+    let world = World::new(Candidate);
+    let go = world.text("go");
+    world.script(&["sleep-forever"], &[&["wait-file", &go], &["container"], &["pid-file"]]);
+    let mut monitor = world.create().sync_pipe().start();
+    monitor.ended();
+    await_settled(monitor.pid());
+    let rules = ["ppoll:error=ENOMEM:when=1..3"];
+    let Some(refusing) = Refusing::calls_of(monitor.pid(), &rules) else { return };
+    fs::write(world.path("go"), "").unwrap();
+    assert!(monitor.container() > 1);
+    assert!(refusing.refused() > 0, "{}", refusing.trace());
+}
+
+/// A signal for the container where the kernel does not send by process descriptor.
+#[test]
+fn a_signal_is_forwarded_without_process_descriptors() {
+    let world = World::new(Candidate);
+    let monitor = waiting(&world, &["exit", "3"], &[]);
+    let rules = ["pidfd_send_signal:error=ENOSYS"];
+    let Some(refusing) = Refusing::calls_of(monitor.pid(), &rules) else { return };
+    sys::kill(monitor.pid(), libc::SIGTERM).unwrap();
+    assert_recorded(&world, &monitor, "143");
+    assert!(refusing.refused() > 0, "{}", refusing.trace());
+}
+
+/// A debugger that sits on the killed container: the monitor waits for it, asleep.
+#[test]
+fn a_zombie_that_a_tracer_holds_costs_no_cpu() {
+    let world = World::new(Candidate);
+    let monitor = waiting(&world, &["exit", "3"], &[]);
+    let container: i32 = fs::read_to_string(world.path("pidfile")).unwrap().parse().unwrap();
+    if let Err(error) = sys::trace(container) {
+        eprintln!("skipped: processes cannot be traced here: {error}");
+        return;
+    }
+    sys::kill(container, libc::SIGKILL).unwrap();
+    await_fact("a zombie", || (!crate::facts::alive(container)).then_some(()));
+    let before = cpu_time(monitor.pid());
+    assert_eq!(monitor.exit_file_within(A_WHILE), None);
+    assert!(cpu_time(monitor.pid()) - before < A_WHILE / 10, "it spins");
+    sys::let_go_of(container).unwrap();
+    assert_recorded(&world, &monitor, "137");
+}
+
+/// One read that fails does not end a stream.
+#[rstest]
+fn a_refused_read_costs_no_output(#[values("", "-t")] terminal: &str) {
+    let world = World::new(Candidate);
+    let options: Vec<&str> = terminal.split_whitespace().collect();
+    let more = world.text("more");
+    let verbs = ["say", "one", "wait-file", &more, "say", "two", "exit", "3"];
+    let monitor = waiting(&world, &verbs, &options);
+    // The stream is all that is read until the container ends.
+    let rules = ["read:error=EIO:when=1"];
+    let Some(refusing) = Refusing::calls_of(monitor.pid(), &rules) else { return };
+    fs::write(world.path("go"), "").unwrap();
+    monitor.await_log("one");
+    fs::write(more, "").unwrap();
+    assert_recorded(&world, &monitor, "3");
+    assert!(world.output("stdout").contains("two"), "{:?}", world.log());
+    assert!(refusing.refused() > 0, "{}", refusing.trace());
+}
+
+/// Memory to read into that is refused, once or for a while, does not end a stream.
+#[rstest]
+fn refused_memory_costs_no_output(#[values("1", "1..2", "1..9")] when: &str) {
+    let world = World::new(Candidate);
+    let (begin, end, more) = (world.text("begin"), world.text("end"), world.text("more"));
+    world.script(
+        &["say", "one", "wait-file", &more, "say", "two", "exit", "3"],
+        &[&["wait-file", &begin], &["container"], &["pid-file"], &["wait-file", &end]],
+    );
+    let mut monitor = world.create().sync_pipe().start();
+    monitor.ended();
+    await_settled(monitor.pid());
+    // The buffer is made for the first read.
+    let rule = format!("mmap:error=ENOMEM:when={when}");
+    let Some(refusing) = Refusing::calls_of(monitor.pid(), &[&rule]) else { return };
+    fs::write(begin, "").unwrap();
+    await_fact("a refused mapping", || (refusing.refused() > 0).then_some(()));
+    fs::write(end, "").unwrap();
+    monitor.await_log("one");
+    fs::write(more, "").unwrap();
+    assert_recorded(&world, &monitor, "3");
+    assert!(world.output("stdout").contains("two"), "{:?}", world.log());
+}
+
+/// Children of the monitor end as fast as it can reap them, without end.
+#[test]
+fn a_storm_of_orphans_does_not_delay_the_record() {
+    let world = World::new(Candidate);
+    let mut monitor = waiting(&world, &["exit", "3"], &[]);
+    let rules = ["wait4:retval=4194304"];
+    let Some(refusing) = Refusing::calls_of(monitor.pid(), &rules) else { return };
+    fs::write(world.path("go"), "").unwrap();
+    assert_recorded(&world, &monitor, "3");
+    assert!(refusing.refused() > 0, "{}", refusing.trace());
+    drop(refusing);
+    monitor.await_end();
+}

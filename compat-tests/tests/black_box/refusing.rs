@@ -1,0 +1,70 @@
+//! System calls of a running monitor that the kernel refuses, by strace's injection.
+
+use crate::facts::{await_fact, status};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// A tracer that makes calls of one process fail; they go on undisturbed when it is dropped.
+pub struct Refusing {
+    tracer: Child,
+    trace: PathBuf,
+}
+
+impl Refusing {
+    /// Has calls of `pid` fail as `rules` say, each like `openat:error=EMFILE:when=1..3`.
+    ///
+    /// `None`, and a line that says so, where processes cannot be traced.
+    #[track_caller]
+    pub fn calls_of(pid: i32, rules: &[&str]) -> Option<Self> {
+        let trace = std::env::temp_dir().join(format!("bb-refused-{}-{pid}", std::process::id()));
+        let calls: Vec<&str> = rules.iter().filter_map(|rule| rule.split(':').next()).collect();
+        let mut command = Command::new("strace");
+        command.args(["-qq", "-e", &format!("trace={}", calls.join(",")), "-o"]).arg(&trace);
+        for rule in rules {
+            command.args(["-e", &format!("inject={rule}")]);
+        }
+        let errors = File::create(trace.with_extension("err")).unwrap();
+        command.args(["-p", &pid.to_string()]).stdin(Stdio::null()).stderr(errors);
+        let Ok(tracer) = command.spawn() else {
+            eprintln!("skipped: there is no strace");
+            return None;
+        };
+        let mut refusing = Self { tracer, trace };
+        let attached = await_fact("the tracer", || {
+            let ended = refusing.tracer.try_wait().unwrap().is_some();
+            (ended || status(pid, "TracerPid") != "0").then_some(!ended)
+        });
+        if !attached {
+            let why = fs::read_to_string(refusing.trace.with_extension("err")).unwrap();
+            assert!(why.contains("not permitted"), "{why}");
+            eprintln!("skipped: processes cannot be traced here");
+            return None;
+        }
+        Some(refusing)
+    }
+
+    /// How many calls were refused so far.
+    pub fn refused(&self) -> usize {
+        let trace = fs::read_to_string(&self.trace).unwrap_or_default();
+        trace.matches("(INJECTED)").count()
+    }
+
+    /// What was traced, for the message of a failed test.
+    pub fn trace(&self) -> String {
+        fs::read_to_string(&self.trace).unwrap_or_default()
+    }
+}
+
+impl Drop for Refusing {
+    fn drop(&mut self) {
+        // The tracer lets go of the monitor when it is told to end.
+        if let Ok(None) = self.tracer.try_wait() {
+            let _ = crate::sys::kill(i32::try_from(self.tracer.id()).unwrap(), libc::SIGTERM);
+            let _ = self.tracer.wait();
+        }
+        for path in [self.trace.clone(), self.trace.with_extension("err")] {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
