@@ -1,20 +1,25 @@
-//! Builds the library of faults, which nothing links and only tests load.
+//! Builds the libraries of faults, which nothing links and only tests load.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const FAULTS: &str = "faults/faults.rs";
+const SLY_FAULTS: &str = "faults/sly/lib.rs";
 
 fn main() {
-    println!("cargo::rerun-if-changed={FAULTS}");
-    let library = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("libfaults.so");
-    let path = if build_faults(&library) { library.display().to_string() } else { String::new() };
-    println!("cargo::rustc-env=CONMON_COMPAT_FAULTS={path}");
+    println!("cargo::rerun-if-changed=faults");
+    for (source, name) in [(FAULTS, "FAULTS"), (SLY_FAULTS, "SLY_FAULTS")] {
+        let output = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+        let library = output.join(format!("lib{}.so", name.to_lowercase()));
+        let built = build_faults(source, &library);
+        let path = if built { library.display().to_string() } else { String::new() };
+        println!("cargo::rustc-env=CONMON_COMPAT_{name}={path}");
+    }
 }
 
-/// Reports whether `output` now holds the library of faults; only its own tests miss it.
-fn build_faults(output: &Path) -> bool {
+/// Reports whether `output` now holds a library of faults; only its own test misses it.
+fn build_faults(source: &str, output: &Path) -> bool {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let target = env::var_os("TARGET").unwrap_or_default();
     Command::new(rustc)
@@ -23,7 +28,7 @@ fn build_faults(output: &Path) -> bool {
         .arg(target)
         .arg("-o")
         .arg(output)
-        .arg(FAULTS)
+        .arg(source)
         .output()
         .is_ok_and(|done| done.status.success())
 }

@@ -1,6 +1,5 @@
 //! The container's control group: where it is, and whether its memory ran out.
 
-mod kernel_log;
 pub(crate) mod oom;
 #[cfg(test)]
 mod properties;
