@@ -14,6 +14,7 @@ pub mod cli;
 pub mod clock;
 pub mod crio;
 pub mod driver;
+pub mod faults;
 pub mod host;
 pub mod observation;
 pub mod observe;

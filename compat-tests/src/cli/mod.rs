@@ -1,5 +1,6 @@
 //! The command line of the suite.
 
+mod faults;
 mod files;
 mod golden;
 mod run;
@@ -41,6 +42,8 @@ enum Command {
     Check(golden::CheckArgs),
     /// Say what this host lacks and which scenarios will be skipped for it
     Doctor(Selection),
+    /// Let one system call of a monitor fail in each of some thousand lives of a container
+    Faults(faults::FaultArgs),
     /// Measure two or more monitors side by side; see `bench --help`
     Bench,
 }
@@ -68,6 +71,7 @@ impl Cli {
             }
             Command::Record(args) => args.run(),
             Command::Check(args) => args.run(),
+            Command::Faults(args) => args.run(),
             Command::Doctor(selection) => doctor(&selection),
             // `main` has taken it already.
             Command::Bench => bail!("bench is the first word or none"),
