@@ -168,7 +168,8 @@ pub(crate) enum Side {
 ///
 /// # Errors
 ///
-/// On the caller's side, with everything undone.
+/// On the caller's side, with everything undone; on the monitor's if it cannot learn whether
+/// it may begin.
 pub(crate) fn go_to_background(pidfile: Option<&Path>) -> Result<Side, Failure> {
     let fork_failed = |errno| Failure::with_errno("Failed to fork the create command", errno);
     let gate = match pidfile {
@@ -182,8 +183,14 @@ pub(crate) fn go_to_background(pidfile: Option<&Path>) -> Result<Side, Failure> 
         ForkResult::Child => {
             if let Some((_, wait, release)) = gate {
                 drop(release);
-                if read_retrying(wait.as_fd()) != Ok(1) {
-                    sys::process::leave(1);
+                match read_retrying(wait.as_fd()) {
+                    Ok(1) => {}
+                    // The caller's side has failed and says so itself.
+                    Ok(_) => sys::process::leave(1),
+                    Err(errno) => {
+                        let what = "Failed to wait for the conmon pidfile";
+                        return Err(Failure::with_errno(what, errno));
+                    }
                 }
             }
             Ok(Side::Monitor)
@@ -195,10 +202,21 @@ pub(crate) fn go_to_background(pidfile: Option<&Path>) -> Result<Side, Failure> 
                     let reason = failure.sentence();
                     Failure::new(concat(&[b"Failed to write conmon pidfile: ", &reason]))
                 })?;
-                // The monitor may have been killed meanwhile; that is not for us to report.
-                let _ = nix::unistd::write(&release, b"1");
+                release_monitor(&release)?;
             }
             Ok(Side::Caller)
+        }
+    }
+}
+
+/// Lets the monitor begin.
+fn release_monitor(gate: &OwnedFd) -> Result<(), Failure> {
+    loop {
+        match nix::unistd::write(gate, b"1") {
+            // The monitor may have been killed meanwhile; that is not for us to report.
+            Ok(_) | Err(Errno::EPIPE) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Failure::with_errno("Failed to start the monitor", errno)),
         }
     }
 }

@@ -19,6 +19,7 @@ use nix::sys::stat::Mode;
 
 use crate::diagnostics::Diagnostics;
 use crate::failure::{Failure, Text, concat};
+use crate::sys::poll::is_readable;
 use crate::unix_socket::bind_below;
 
 /// Longer datagrams are cut.
@@ -27,6 +28,9 @@ const DATAGRAM_BYTES: usize = 32768;
 const ADDRESS_BYTES: usize = 107;
 /// How many datagrams one turn forwards, so that a flood of them starves nobody.
 const DATAGRAMS_PER_TURN: usize = 16;
+/// Turns for the last words: enough for any length of the kernel's queue (net.unix.max_dgram_qlen)
+/// that is in use.
+const LAST_TURNS: usize = 64;
 
 /// The reference makes this text from the socket's name when it is needed.
 const UNDELIVERED: &str = "Failed to write to socket host notify socket";
@@ -92,6 +96,17 @@ impl NotifyProxy {
                     self.failing = true;
                 }
             }
+        }
+    }
+
+    /// Forwards what was said up to the container's end, as much as the socket can hold; what
+    /// another process goes on saying is not waited for.
+    pub(crate) fn forward_rest(&mut self, diagnostics: &Diagnostics) {
+        for _ in 0..LAST_TURNS {
+            if !is_readable(self.fd()) {
+                return;
+            }
+            self.forward(diagnostics);
         }
     }
 

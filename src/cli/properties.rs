@@ -189,7 +189,14 @@ proptest! {
     #[test]
     fn every_spelling_comes_to_what_its_writer_means(
         elements in prop::collection::vec(element(), 0..12),
-        end in proptest::option::of(prop::collection::vec(prop::collection::vec(any::<u8>(), 0..4), 0..3)),
+        end in proptest::option::of(prop::collection::vec(
+            prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..4),
+                select(vec!["--stdin", "-t", "--bogus", "--help", "-c"])
+                    .prop_map(|word| word.as_bytes().to_vec()),
+            ],
+            0..3,
+        )),
     ) {
         let (mut line, mut expected) = (Vec::new(), Vec::new());
         elements.iter().for_each(|element| spell(element, &mut line, &mut expected));
@@ -199,6 +206,58 @@ proptest! {
         }
         let scanned = scan(&line).map_err(|error| format!("{error:?} of {line:?}"));
         prop_assert_eq!(argv(scanned.unwrap()), Some(expected));
+    }
+
+    /// One letter after the other; the first that does not fit decides.
+    #[test]
+    fn a_cluster_ends_at_the_first_letter_that_does_not_fit(
+        letters in "[a-zA-Z0-9?=]{1,5}", values in prop::collection::vec("[a-z0-9]{0,2}", 0..2),
+    ) {
+        let mut values_left = values.iter();
+        let mut taken = false;
+        let mut expected = Ok(Vec::new());
+        for letter in letters.bytes() {
+            let Ok(words) = &mut expected else { break };
+            let option = format!("-{}", char::from(letter));
+            let element = format!("-{letters}").into();
+            let row = ROWS.iter().find(|row| [row.short, row.short_alias].contains(&Some(letter)));
+            let failed = match row.map(|row| row.kind) {
+                None => LexError::Unknown { element },
+                Some(Kind::Help) => {
+                    words.clear();
+                    words.push(b"help".to_vec());
+                    break;
+                }
+                Some(Kind::Flag) => {
+                    words.push(canonical(row.unwrap(), b""));
+                    continue;
+                }
+                Some(_) if taken => LexError::SecondArgument { option },
+                Some(kind) => match values_left.next() {
+                    None => LexError::MissingArgument { option },
+                    Some(value) => {
+                        taken = true;
+                        let number = expected_integer(value, i32::MIN.into(), i32::MAX.into());
+                        match (kind, number) {
+                            (Kind::Int, Ok(number)) => {
+                                words.push(canonical(row.unwrap(), number.to_string().as_bytes()));
+                                continue;
+                            }
+                            (Kind::Int, Err(_)) => LexError::NotAnInteger { option, value: value.into() },
+                            _ => {
+                                words.push(canonical(row.unwrap(), value.as_bytes()));
+                                continue;
+                            }
+                        }
+                    }
+                },
+            };
+            expected = Err(failed);
+        }
+        let line: Vec<Vec<u8>> =
+            std::iter::once(format!("-{letters}")).chain(values).map(String::into_bytes).collect();
+        let seen = scan(&line).map(|lexed| argv(lexed).unwrap_or_else(|| vec![b"help".to_vec()]));
+        prop_assert_eq!(seen, expected);
     }
 
     #[test]

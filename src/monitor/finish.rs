@@ -39,6 +39,9 @@ impl Monitor<'_> {
             Phase::Ended(ended) => ended.code(),
             _ => -1,
         };
+        if let Some(notify) = &mut self.notify {
+            notify.forward_rest(self.diag);
+        }
         self.deliver_last_output();
         self.inherited.close();
         self.attach_pipe = None;

@@ -65,6 +65,10 @@ proptest! {
         let start = format!("{{\"data\": {value}, \"message\": ");
         let text = json.strip_prefix(start.as_bytes()).unwrap();
         prop_assert_eq!(unescape(text), Some((message, &b"}\n"[..])));
+        // Callers have come to see these escaped, which JSON does not demand.
+        prop_assert!(!text.contains(&0x7f));
+        let slashes = text.windows(2).filter(|pair| pair[1] == b'/');
+        prop_assert!(slashes.clone().all(|pair| pair[0] == b'\\'));
     }
 }
 

@@ -14,6 +14,8 @@ const SPIN_MS: u64 = 1500;
 /// More calls than so many times those of the life without a fault, and some more, is spinning.
 const SPIN_TIMES: u64 = 5;
 const SPIN_CALLS: u64 = 2000;
+/// What is recorded of a container that SIGKILL ended.
+const KILLED: &str = "137";
 /// The signals by which a program ends that has a mistake.
 const CRASHES: [(i32, &str); 6] = [
     (libc::SIGSEGV, "SIGSEGV"),
@@ -50,8 +52,11 @@ pub fn judge(outcome: &Outcome, plain: &Outcome, fault: Option<&Fault>) -> Verdi
     // A container that lives although its report was lost is one to be monitored.
     let refused = outcome.report.map_or(!outcome.container_ran, |report| report < 0);
     let mut problems = process_problems(outcome, plain);
+    problems.extend(leftovers(outcome, plain, fault));
     if refused {
         problems.extend(refusal_problems(outcome, plain));
+    } else if outcome.starved {
+        problems.extend(starvation_problems(outcome, plain));
     } else {
         let lasts = fault.is_some_and(|fault| fault.for_ever);
         problems.extend(record_problems(outcome, plain, lasts));
@@ -82,8 +87,23 @@ fn process_problems(outcome: &Outcome, plain: &Outcome) -> Vec<String> {
     if calls > SPIN_TIMES * plain.call_count + SPIN_CALLS || outcome.cpu_ms > SPIN_MS {
         problems.push(format!("spin: {calls} calls, {} ms of CPU", outcome.cpu_ms));
     }
+    problems
+}
+
+/// What is there and is not without a fault. A name that cannot be removed has to be spoken of.
+fn leftovers(outcome: &Outcome, plain: &Outcome, fault: Option<&Fault>) -> Vec<String> {
+    let mut problems = Vec::new();
+    let refuses_removal = fault.is_some_and(|fault| fault.call.name.starts_with("unlink"));
+    let forgiven = refuses_removal && said_something(outcome, plain);
+    // How many backups there are depends on when the log was cut.
+    let is_backup = |name: &str| {
+        let number = name.strip_prefix("logs/log.").unwrap_or_default();
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    };
     for name in outcome.names.iter().filter(|name| !plain.names.contains(name)) {
-        problems.push(format!("left file: {}", blank_random(name)));
+        if !forgiven && !is_backup(name) {
+            problems.push(format!("left file: {}", blank_random(name)));
+        }
     }
     problems.extend(outcome.processes.iter().map(|name| format!("left process: {name}")));
     problems
@@ -107,6 +127,19 @@ fn refusal_problems(outcome: &Outcome, plain: &Outcome) -> Vec<String> {
     }
     if outcome.container_ran && outcome.exit_file.is_none() {
         problems.push("unmonitored: the container runs without a monitor".into());
+    }
+    problems
+}
+
+/// The container waited for what it did not get and was killed.
+fn starvation_problems(outcome: &Outcome, plain: &Outcome) -> Vec<String> {
+    let mut problems = Vec::new();
+    if !said_something(outcome, plain) {
+        problems.push("starved unsaid: the container does not get its input".into());
+    }
+    if outcome.exit_file.as_deref() != Some(KILLED) {
+        let seen = &outcome.exit_file;
+        problems.push(format!("wrong record: exit file of a killed container says {seen:?}"));
     }
     problems
 }
@@ -151,7 +184,7 @@ fn delivery_problems(outcome: &Outcome, plain: &Outcome) -> Vec<String> {
     }
     let said = said_something(outcome, plain);
     for (reader, delivery) in &outcome.deliveries {
-        let owed = plain.deliveries.get(reader).is_none_or(|plain| is_whole(plain));
+        let owed = plain.deliveries.get(reader).is_none_or(is_whole);
         if owed && !is_whole(delivery) && !said {
             let (right, expected) = (delivery.right_bytes, delivery.expected_bytes);
             let gap = if delivery.differs { ", then others" } else { "" };
@@ -235,6 +268,30 @@ mod tests {
         outcome.exit_file = None;
         assert_eq!(judge(&outcome, &plain(), Some(&fault(true))), Verdict::Survived);
         assert!(matches!(judge(&outcome, &plain(), Some(&fault(false))), Verdict::Wrong(_)));
+    }
+
+    #[test]
+    fn a_starved_container_has_its_end_recorded() {
+        let starved = Outcome {
+            starved: true,
+            exit_file: Some("137".into()),
+            said: vec!["Failed to write to fd container stdin".into()],
+            ..plain()
+        };
+        assert_eq!(judge(&starved, &plain(), Some(&fault(false))), Verdict::Survived);
+        let unsaid = Outcome { said: Vec::new(), exit_file: None, ..starved };
+        let verdict = judge(&unsaid, &plain(), Some(&fault(false)));
+        assert!(matches!(verdict, Verdict::Wrong(problems) if problems.len() == 2));
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_removed_is_spoken_of() {
+        let mut unlink = fault(false);
+        unlink.call.name = "unlinkat".into();
+        let left = Outcome { names: vec!["bundle/attach".into()], ..plain() };
+        assert!(matches!(judge(&left, &plain(), Some(&unlink)), Verdict::Wrong(_)));
+        let said = Outcome { said: vec!["Failed to remove".into()], ..left };
+        assert_eq!(judge(&said, &plain(), Some(&unlink)), Verdict::Survived);
     }
 
     #[test]

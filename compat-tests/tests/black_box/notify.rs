@@ -1,6 +1,8 @@
 //! The notify proxy.
 
-use crate::facts::{DEADLINE, await_fact};
+use crate::facts::{DEADLINE, alive, await_fact, await_file, await_settled};
+use crate::peer::Peer;
+use crate::reports::fill;
 use crate::subject::Subject::{self, Candidate, Reference};
 use crate::world::World;
 use rstest::rstest;
@@ -122,4 +124,37 @@ fn a_missing_directory_is_told(#[values(Reference, Candidate)] subject: Subject)
     let text = "No such file or directory";
     assert!(launched.stderr.contains(text), "{}", launched.stderr);
     assert!(!world.path("pidfile").exists());
+}
+
+/// A short-lived service says that it is ready and ends before the monitor has another look:
+/// here the monitor still waits for its caller to take the report of the creation.
+#[test]
+fn the_last_words_are_passed_on() {
+    let world = World::new(Candidate);
+    let (running, go) = (world.text("running"), world.text("go"));
+    world.container(&["touch", &running, "wait-file", &go, "notify", LAST, "exit", "0"]);
+    fs::create_dir(world.path("bundle/notify")).unwrap();
+    let host = world.text("host.sock");
+    let socket = UnixDatagram::bind(&host).unwrap();
+    socket.set_read_timeout(Some(DEADLINE / 10)).unwrap();
+    let (ours, theirs) = Peer::pair();
+    let stuffing = fill(&theirs);
+    let mut monitor = world.create().with(&["--sync", "--sdnotify-socket", &host]);
+    let number = monitor.inherit(theirs);
+    let monitor = monitor
+        .env("NOTIFY_SOCKET", world.path("bundle/notify/notify.sock"))
+        .env("_OCI_SYNCPIPE", number.to_string())
+        .start();
+    await_file(&world.path("running"));
+    let container = await_file(&world.path("pidfile")).parse().unwrap();
+    await_settled(monitor.pid());
+    fs::write(&go, "").unwrap();
+    await_fact("the container's end", || (!alive(container)).then_some(()));
+    for _ in 0..stuffing {
+        ours.receive();
+    }
+    let mut buffer = [0; 100];
+    let heard = socket.recv(&mut buffer).map(|length| &buffer[..length]);
+    assert_eq!(heard.unwrap(), LAST.as_bytes());
+    assert_eq!(monitor.exit_file(), "0");
 }

@@ -342,7 +342,7 @@ fn a_full_sync_pipe_is_waited_for(#[case] subject: Subject, #[case] expected: bo
 }
 
 /// Makes the socket non-blocking and full; returns the number of packets that took.
-fn fill(socket: &OwnedFd) -> usize {
+pub fn fill(socket: &OwnedFd) -> usize {
     use nix::sys::socket::{MsgFlags, send};
     use std::os::fd::AsRawFd;
     nix::fcntl::fcntl(socket, nix::fcntl::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();

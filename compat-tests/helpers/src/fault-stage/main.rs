@@ -8,7 +8,15 @@
 //! Called as `runtime` it is the container's runtime and then the container, as `exit-command`
 //! the exit command.
 
+#![allow(
+    clippy::exit,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a program of the suite; its slices are checked where they are made"
+)]
+
 mod calls;
+mod clients;
 mod container;
 mod lives;
 mod outcome;

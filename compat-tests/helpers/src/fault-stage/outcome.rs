@@ -71,6 +71,8 @@ pub struct Outcome {
     /// Whether the sync pipe came to its end.
     pub sync_ended: bool,
     pub container_ran: bool,
+    /// Whether the container did not finish and had to be killed.
+    pub starved: bool,
     pub exit_file: Option<String>,
     pub exit_file_ms: Option<u64>,
     pub persist_file: Option<String>,
