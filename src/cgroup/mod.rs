@@ -1,5 +1,6 @@
 //! The container's control group: where it is, and whether its memory ran out.
 
+mod kernel_log;
 pub(crate) mod oom;
 #[cfg(test)]
 mod properties;

@@ -1,35 +1,82 @@
 //! Watching for the container's memory running out.
 //!
 //! Every failure here costs the watch, with one warning, and never the container.
+//!
+//! cgroup v2 announces a change of `memory.events` at once only if it has said nothing for 10 ms. What
+//! happens sooner after an announcement is announced late, when the container may have ended and
+//! its group be gone. So a few looks follow each announcement. The emptying of the group, too, is a
+//! reason to look: it comes before the container's end can be waited for, and is what makes a
+//! manager remove the group. Where the group is gone all the same, the kernel's log is asked.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::unistd::Pid;
 
-use super::{Version, create_oom_files, directory_of};
+use super::{Version, create_oom_files, directory_of, kernel_log};
 use crate::diagnostics::Diagnostics;
 use crate::failure::concat;
+use crate::signals::Ended;
+use crate::sys;
 use crate::sys::poll::is_readable;
+
+/// When to look again after an announcement, each counted from the look before. Together they are
+/// longer than the kernel's silence.
+const LOOKS: [Duration; 4] = [
+    Duration::from_millis(1),
+    Duration::from_millis(2),
+    Duration::from_millis(4),
+    Duration::from_millis(8),
+];
 
 /// The watch over one container's memory.
 pub(crate) struct OomWatch {
     kind: Kind,
+    pid: Pid,
+    /// When the watch began.
+    since: Duration,
     /// Where `oom` files go: the persist directory, then the bundle.
     directories: Vec<PathBuf>,
 }
 
 enum Kind {
     V1 { events: EventFd, event_control: PathBuf, _oom_control: File },
-    V2 { inotify: Option<Inotify>, events: PathBuf, seen: Counts },
+    V2(V2),
 }
 
-/// The counters of memory.events that were last acted upon.
+struct V2 {
+    inotify: Option<Inotify>,
+    /// That of `events`; the other one is `cgroup.events`.
+    watched: Option<WatchDescriptor>,
+    events: PathBuf,
+    /// The counters that were last acted upon.
+    seen: Counts,
+    looks: Option<Looks>,
+    /// The counters have moved: something happened at the container's limit.
+    announced: bool,
+}
+
+/// What is left of the looks after an announcement.
+struct Looks {
+    next: Duration,
+    rest: std::slice::Iter<'static, Duration>,
+}
+
+impl Looks {
+    /// Those after a look at `now`; `None` when there are no more.
+    fn after(now: Duration, mut rest: std::slice::Iter<'static, Duration>) -> Option<Self> {
+        let next = now + *rest.next()?;
+        Some(Self { next, rest })
+    }
+}
+
+/// The counters of memory.events that matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
     oom: u64,
@@ -45,47 +92,92 @@ impl OomWatch {
             Version::V1 => start_v1(&group, diag)?,
             Version::V2 => start_v2(&group, diag),
         };
-        Some(Self { kind, directories })
+        Some(Self { kind, pid, since: sys::time::monotonic(), directories })
     }
 
     /// What to wait for input on, if there is anything to wait for.
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.kind {
             Kind::V1 { events, .. } => Some(events.as_fd()),
-            Kind::V2 { inotify, .. } => inotify.as_ref().map(Inotify::as_fd),
+            Kind::V2(v2) => v2.inotify.as_ref().map(Inotify::as_fd),
         }
     }
 
+    /// When to look unasked.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        match &self.kind {
+            Kind::V1 { .. } => None,
+            Kind::V2(v2) => v2.looks.as_ref().map(|looks| looks.next),
+        }
+    }
+
+    /// Looks unasked. Returns whether the watch goes on.
+    pub(crate) fn on_deadline(&mut self, now: Duration, diag: &Diagnostics) -> bool {
+        let Kind::V2(v2) = &mut self.kind else { return true };
+        v2.looks = v2.looks.take().and_then(|looks| Looks::after(now, looks.rest));
+        v2.look(&self.directories, diag)
+    }
+
     /// Answers a ready descriptor. Returns whether the watch goes on.
-    pub(crate) fn on_event(&mut self, diag: &Diagnostics) -> bool {
+    pub(crate) fn on_event(&mut self, now: Duration, diag: &Diagnostics) -> bool {
         match &mut self.kind {
             Kind::V1 { events, event_control, .. } => {
                 on_v1_event(events, event_control, &self.directories, diag)
             }
-            Kind::V2 { inotify: Some(inotify), events, seen } => {
-                match inotify.read_events() {
-                    Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
-                    Err(_) => {
-                        diag.warn("Failed to read oom event from eventfd in v2");
-                        return false;
-                    }
+            Kind::V2(v2) => {
+                if !v2.hear() {
+                    diag.warn("Failed to read oom event from eventfd in v2");
+                    return false;
                 }
-                check_v2(events, seen, &self.directories, diag)
+                v2.looks = Looks::after(now, LOOKS.iter());
+                v2.look(&self.directories, diag)
             }
-            Kind::V2 { inotify: None, .. } => false,
         }
     }
 
     /// Looks once more, after the container's end: the last event may not have come through.
-    pub(crate) fn final_check(mut self, diag: &Diagnostics) {
+    pub(crate) fn final_check(mut self, ended: Option<Ended>, diag: &Diagnostics) {
         match &mut self.kind {
             Kind::V1 { events, event_control, .. } => {
                 on_v1_event(events, event_control, &self.directories, diag);
             }
-            Kind::V2 { events, seen, .. } => {
-                check_v2(events, seen, &self.directories, diag);
+            Kind::V2(v2) => {
+                let killed = ended == Some(Ended::Signalled(libc::SIGKILL));
+                if !v2.look(&self.directories, diag)
+                    && killed
+                    && v2.seen == Counts::default()
+                    && v2.hear()
+                    && v2.announced
+                    && kernel_log::says_killed(self.pid, self.since)
+                {
+                    create_oom_files(&self.directories, diag);
+                }
             }
         }
+    }
+}
+
+impl V2 {
+    /// Takes what was announced; `false` when that cannot be read.
+    fn hear(&mut self) -> bool {
+        let Some(inotify) = &self.inotify else { return true };
+        match inotify.read_events() {
+            Ok(events) => {
+                let counters = |wd| self.watched == Some(wd);
+                let changes = AddWatchFlags::IN_MODIFY;
+                self.announced |=
+                    events.iter().any(|event| counters(event.wd) && event.mask.contains(changes));
+                true
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => true,
+            Err(_) => false,
+        }
+    }
+
+    /// Reads the counters and marks the container if one has changed. Returns whether the
+    /// counters can still be read.
+    fn look(&mut self, directories: &[PathBuf], diag: &Diagnostics) -> bool {
+        check_v2(&self.events, &mut self.seen, directories, diag)
     }
 }
 
@@ -162,13 +254,19 @@ fn on_v1_event(
 
 fn start_v2(group: &Path, diag: &Diagnostics) -> Kind {
     let events = group.join("memory.events");
+    let mut watched = None;
     let inotify = match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
         Err(errno) => {
             diag.warn_errno("Failed to create inotify fd", errno);
             None
         }
         Ok(inotify) => match inotify.add_watch(&events, AddWatchFlags::IN_MODIFY) {
-            Ok(_) => Some(inotify),
+            Ok(descriptor) => {
+                watched = Some(descriptor);
+                // A kernel without it, or no more watches: then the end tells.
+                let _ = inotify.add_watch(&group.join("cgroup.events"), AddWatchFlags::IN_MODIFY);
+                Some(inotify)
+            }
             Err(errno) => {
                 let path = events.as_os_str().as_encoded_bytes();
                 if errno == Errno::ENOENT {
@@ -181,11 +279,10 @@ fn start_v2(group: &Path, diag: &Diagnostics) -> Kind {
             }
         },
     };
-    Kind::V2 { inotify, events, seen: Counts::default() }
+    let seen = Counts::default();
+    Kind::V2(V2 { inotify, watched, events, seen, looks: None, announced: false })
 }
 
-/// Reads the counters and marks the container if one has changed. Returns whether the
-/// counters can still be read.
 fn check_v2(events: &Path, seen: &mut Counts, directories: &[PathBuf], diag: &Diagnostics) -> bool {
     let mut text = Vec::new();
     if let Err(error) = File::open(events).and_then(|mut file| file.read_to_end(&mut text)) {
@@ -268,6 +365,52 @@ mod tests {
         std::fs::write(&events, "max 3\noom 1\noom_kill 1\n").unwrap();
         assert!(check_v2(&events, &mut seen, &marks, &quiet()));
         assert!(marks[0].join("oom").exists());
+    }
+
+    /// The watch over a group in a directory of a file system that announces what is written.
+    fn watch(group: &Path, marks: &Path) -> OomWatch {
+        std::fs::write(group.join("memory.events"), "max 0\noom 0\noom_kill 0\n").unwrap();
+        OomWatch {
+            kind: start_v2(group, &quiet()),
+            pid: Pid::this(),
+            since: Duration::ZERO,
+            directories: vec![marks.to_path_buf()],
+        }
+    }
+
+    fn is_announced(watch: &OomWatch) -> bool {
+        watch.fd().is_some_and(is_readable)
+    }
+
+    /// The kernel keeps silent for 10 ms after an announcement.
+    #[test]
+    fn what_happens_after_an_announcement_is_looked_for() {
+        let (group, marks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut watch = watch(group.path(), marks.path());
+        assert_eq!(watch.deadline(), None);
+        let start = Duration::from_secs(100);
+        assert!(watch.on_event(start, &quiet()));
+        let mut looks = Vec::new();
+        while let Some(next) = watch.deadline() {
+            looks.push((next - start).as_millis());
+            if looks.len() == 3 {
+                let counters = "max 2\noom 1\noom_kill 1\n";
+                std::fs::write(group.path().join("memory.events"), counters).unwrap();
+            }
+            assert!(watch.on_deadline(next, &quiet()));
+            assert_eq!(marks.path().join("oom").exists(), looks.len() >= 3);
+        }
+        assert_eq!(looks, [1, 3, 7, 15]);
+    }
+
+    #[test]
+    fn the_emptying_of_the_group_is_announced() {
+        let (group, marks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(group.path().join("cgroup.events"), "populated 1\n").unwrap();
+        let watch = watch(group.path(), marks.path());
+        assert!(!is_announced(&watch));
+        std::fs::write(group.path().join("cgroup.events"), "populated 0\n").unwrap();
+        assert!(is_announced(&watch));
     }
 
     #[test]

@@ -199,8 +199,10 @@ impl Monitor<'_> {
         if self.work.reaping {
             self.check_container();
         }
-        if let Phase::Running { container, timeout, .. } = &self.phase {
-            if due(container.deadline()) {
+        if let Phase::Running { container, timeout, oom } = &self.phase {
+            if due(oom.as_ref().and_then(OomWatch::deadline)) {
+                self.on_oom(|oom, diag| oom.on_deadline(now, diag));
+            } else if due(container.deadline()) {
                 self.check_container();
             } else if due(*timeout) {
                 self.phase_timed_out();
@@ -236,7 +238,7 @@ impl Monitor<'_> {
                     notify.forward(self.diag);
                 }
             }
-            Source::Oom => self.on_oom(),
+            Source::Oom => self.on_oom(|oom, diag| oom.on_event(now, diag)),
             Source::Journal => self.log.resume(self.diag),
             Source::Output(stream) => self.on_output(stream),
             Source::Container => self.check_container(),
@@ -312,15 +314,15 @@ impl Monitor<'_> {
         if ended.code() != 0 {
             self.diag.info(format!("container {pid} exited with status {}", ended.code()));
         }
-        self.final_oom_check();
+        self.final_oom_check(Some(ended));
         self.phase = Phase::Ended(ended);
     }
 
     /// Before anybody is told of the exit, and as soon as possible: the group may vanish.
-    fn final_oom_check(&mut self) {
+    fn final_oom_check(&mut self, ended: Option<Ended>) {
         let Phase::Running { oom, .. } = &mut self.phase else { return };
         if let Some(oom) = oom.take() {
-            self.reserve.lend(|| oom.final_check(self.diag));
+            self.reserve.lend(|| oom.final_check(ended, self.diag));
         }
     }
 
@@ -329,7 +331,7 @@ impl Monitor<'_> {
         self.diag.info("Timed out, killing main loop");
         container.kill_group();
         container.wait_for_death(KILL_PATIENCE);
-        self.final_oom_check();
+        self.final_oom_check(None);
         self.phase = Phase::TimedOut;
     }
 
@@ -394,9 +396,9 @@ impl Monitor<'_> {
         }
     }
 
-    fn on_oom(&mut self) {
+    fn on_oom(&mut self, look: impl Fn(&mut OomWatch, &Diagnostics) -> bool) {
         let Phase::Running { oom, .. } = &mut self.phase else { return };
-        if oom.as_mut().is_some_and(|watch| !watch.on_event(self.diag)) {
+        if oom.as_mut().is_some_and(|watch| !look(watch, self.diag)) {
             *oom = None;
         }
     }

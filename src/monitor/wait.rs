@@ -115,8 +115,10 @@ impl Monitor<'_> {
             return Some(Duration::ZERO);
         }
         let running = match &self.phase {
-            Phase::Running { container, timeout, .. } => [container.deadline(), *timeout],
-            _ => [None, None],
+            Phase::Running { container, timeout, oom } => {
+                [container.deadline(), *timeout, oom.as_ref().and_then(OomWatch::deadline)]
+            }
+            _ => [None; 3],
         };
         let attach = self.attach.as_ref().and_then(Attach::deadline);
         let [stdout, stderr] =
