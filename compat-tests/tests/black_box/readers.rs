@@ -12,6 +12,8 @@ use crate::world::{Monitor, World};
 use nix::fcntl::{FcntlArg, fcntl};
 use rstest::rstest;
 use std::fs::{self, File};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// What the callers' 5 s leave for the record on a busy machine.
@@ -331,4 +333,80 @@ fn a_log_that_is_slow_does_not_delay_the_record(#[case] reads: bool) {
     while take(65536) > 0 {}
     let lines = taken.windows(3).filter(|bytes| bytes == b" F ").count();
     assert_eq!(lines == 1000, reads, "{lines} lines");
+}
+
+/// Keeps the processors busy until it is dropped.
+struct Load(Vec<std::process::Child>);
+
+impl Load {
+    fn on_every_processor() -> Self {
+        let count = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
+        let busy = |_| Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        Self((0..count).map(busy).collect())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            child.kill().and_then(|()| child.wait()).unwrap();
+        }
+    }
+}
+
+/// Reads to the end; what is left for the container's end at a pace of its own: at once, after
+/// a pause, or steadily slow.
+fn received_at_a_pace(client: &Peer, pace: usize) -> usize {
+    let mut bytes = 0;
+    let mut paused = false;
+    while let Received::Packet(packet) = client.receive() {
+        bytes += packet.len() - 1;
+        if bytes > 2_700_000 {
+            match pace {
+                1 if !paused => std::thread::sleep(Duration::from_secs(5)),
+                2 => std::thread::sleep(Duration::from_millis(70)),
+                _ => {}
+            }
+            paused = true;
+        }
+    }
+    bytes
+}
+
+/// One life that prints three megabytes; returns what its client missed of them.
+fn life(number: usize) -> Option<String> {
+    let pace = number % 3;
+    let terminal = number % 2 == 1;
+    let kind = [Kind::Run, Kind::Exec][number / 6 % 2];
+    let world = World::new(Candidate);
+    let go = world.text("go");
+    world.container(&["wait-file", &go, "lines", "30000", "100", "exit", "3"]);
+    let monitor = kind.monitor(&world).with(if terminal { &["-t"] } else { &[] });
+    let monitor = monitor.with(&["--sync"]).sync_pipe().start();
+    await_file(&world.path("pidfile"));
+    let client = Peer::attach(&world.path("bundle/attach"));
+    fs::write(go, "").unwrap();
+    let expected = if terminal { 3_030_000 } else { 3_000_000 };
+    let bytes = received_at_a_pace(&client, pace);
+    assert_eq!(monitor.exit_file(), "3");
+    let life = format!("life {number}: {bytes} of {expected}, {kind:?}, {terminal}, pace {pace}");
+    (bytes != expected).then_some(life)
+}
+
+/// Not one byte is lost on a busy machine. `CONMON_READERS_LIVES` says how often to look.
+#[test]
+fn on_a_busy_machine_no_reader_loses_a_byte() {
+    let lives = std::env::var("CONMON_READERS_LIVES").ok().and_then(|n| n.parse().ok());
+    let lives = lives.unwrap_or(6);
+    let _load = Load::on_every_processor();
+    let next = AtomicUsize::new(0);
+    let numbers = || {
+        let mine = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)));
+        mine.take_while(|number| *number < lives).filter_map(life).collect::<Vec<_>>()
+    };
+    let lost: Vec<String> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4).map(|_| scope.spawn(numbers)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    assert!(lost.is_empty(), "{} of {lives}: {lost:#?}", lost.len());
 }
