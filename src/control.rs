@@ -81,7 +81,11 @@ impl ControlFifo {
         make(path)?;
         let failed = |end: &[u8]| {
             let text = concat(&[b"Failed to open ", kind.name(), end]);
-            move |errno| Failure::with_errno(text, errno).on(path)
+            move |errno| {
+                // Nobody else has a use for what nobody reads.
+                let _ = unlink(path);
+                Failure::with_errno(text, errno).on(path)
+            }
         };
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let reader = open(path, flags, Mode::empty()).map_err(failed(b" read half"))?;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::pipe2;
+use nix::unistd::{pipe2, unlink};
 
 use crate::attach::{AtLastLeave, Attach, ContainerStdin};
 use crate::cli::{self, Outcome};
@@ -372,8 +372,12 @@ impl Sockets {
     }
 
     fn create_fifos(&mut self, bundle: &Path, diag: &Diagnostics) -> Result<(), Failure> {
-        let control = ControlFifo::create(&bundle.join("ctl"), Kind::Control, diag)?;
-        let winsz = ControlFifo::create(&bundle.join("winsz"), Kind::WindowSize, diag)?;
+        let path = bundle.join("ctl");
+        let control = ControlFifo::create(&path, Kind::Control, diag)?;
+        let winsz = ControlFifo::create(&bundle.join("winsz"), Kind::WindowSize, diag)
+            .inspect_err(|_| {
+                let _ = unlink(&path);
+            })?;
         (self.control, self.winsz) = (Some(control), Some(winsz));
         Ok(())
     }

@@ -80,8 +80,8 @@ impl NotifyProxy {
     pub(crate) fn forward(&mut self, diagnostics: &Diagnostics) {
         for _ in 0..DATAGRAMS_PER_TURN {
             let message = match self.receive() {
-                Ok(datagram) => filter(&datagram),
-                Err(Errno::EINTR) => continue,
+                Ok(datagram) => filter(datagram),
+                Err(Errno::EINTR | Errno::ENOMEM) => continue,
                 Err(_) => return,
             };
             if message.is_empty() {
@@ -114,7 +114,13 @@ impl NotifyProxy {
     fn receive(&self) -> nix::Result<Vec<u8>> {
         let socket = self.container.as_raw_fd();
         let size = recv(socket, &mut [], MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC)?;
-        let mut datagram = vec![0; size.min(DATAGRAM_BYTES)];
+        let mut datagram = Vec::new();
+        if datagram.try_reserve_exact(size.min(DATAGRAM_BYTES)).is_err() {
+            // It is lost, or it would be found here again at once.
+            recv(socket, &mut [], MsgFlags::empty())?;
+            return Err(Errno::ENOMEM);
+        }
+        datagram.resize(size.min(DATAGRAM_BYTES), 0);
         let received = recv(socket, &mut datagram, MsgFlags::empty())?;
         datagram.truncate(received);
         Ok(datagram)
@@ -135,13 +141,34 @@ const LINE_STARTS: [&[u8]; 4] = [b"STATUS=", b"ERRNO=", b"BUSERROR=", b"MONOTONI
 /// none may pass. What follows a NUL byte is ignored.
 ///
 /// Anything that names a process or passes a descriptor would speak for the monitor.
-fn filter(datagram: &[u8]) -> Vec<u8> {
-    let text = datagram.split(|&byte| byte == 0).next().unwrap_or_default();
-    let allowed = |line: &&[u8]| {
-        WHOLE_LINES.contains(line) || LINE_STARTS.iter().any(|start| line.starts_with(start))
+///
+/// Works in place: how much there is to say is the container's choice.
+fn filter(mut datagram: Vec<u8>) -> Vec<u8> {
+    let end = datagram.iter().position(|&byte| byte == 0).unwrap_or(datagram.len());
+    datagram.truncate(end);
+    let allowed = |line: &[u8]| {
+        WHOLE_LINES.contains(&line) || LINE_STARTS.iter().any(|start| line.starts_with(start))
     };
-    let lines = text.split(|byte| matches!(byte, b'\n' | b'\r')).filter(allowed);
-    lines.collect::<Vec<_>>().join(&b'\n')
+    let (mut start, mut kept) = (0, 0);
+    while let Some(rest) = datagram.get(start..).filter(|rest| !rest.is_empty()) {
+        let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        let length = rest.iter().position(is_end).unwrap_or(rest.len());
+        let line = start..start + length;
+        start = line.end + 1;
+        if datagram.get(line.clone()).is_some_and(allowed) {
+            if kept > 0 {
+                // A line before it has ended at or behind this place.
+                if let Some(place) = datagram.get_mut(kept) {
+                    *place = b'\n';
+                }
+                kept += 1;
+            }
+            datagram.copy_within(line, kept);
+            kept += length;
+        }
+    }
+    datagram.truncate(kept);
+    datagram
 }
 
 #[cfg(test)]
@@ -178,7 +205,7 @@ mod tests {
     #[case::empty(b"", b"")]
     #[case::blank_lines(b"\n\r\n\n", b"")]
     fn only_known_lines_pass(#[case] datagram: &[u8], #[case] expected: &[u8]) {
-        assert_eq!(filter(datagram), expected);
+        assert_eq!(filter(datagram.to_vec()), expected);
     }
 
     struct World {

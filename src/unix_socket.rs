@@ -10,7 +10,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat};
+use nix::sys::stat::{Mode, fchmod, umask};
 use nix::unistd::unlink;
 
 use crate::diagnostics::Diagnostics;
@@ -49,14 +49,15 @@ pub(crate) fn bind_below(
     }
     let address = format!("/proc/self/fd/{}/{name}", parent.as_raw_fd());
     diagnostics.debug(format!("addr{{sun_family=AF_UNIX, sun_path={address}}}"));
-    // Before the name exists, so that nobody can connect while its mode is still too wide.
-    fchmod(&bound, Mode::S_IRWXU).map_err(|errno| {
+    // Before the name exists, and not by the name: whoever can write its directory may put
+    // another file there. What bind(2) makes has the socket's mode, less the umask.
+    fchmod(&bound, mode).map_err(|errno| {
         failed(&[b"Failed to change console-socket permissions"], errno).on(&path)
     })?;
-    UnixAddr::new(address.as_str())
-        .and_then(|address| bind(bound.as_raw_fd(), &address))
-        .map_err(|errno| failed(&[b"Failed to bind to console-socket"], errno).on(&path))?;
-    fchmodat(nix::fcntl::AT_FDCWD, &path, mode, FchmodatFlags::FollowSymlink)
-        .map_err(|errno| failed(&[b"Failed to change socket permissions ", path_bytes], errno))?;
+    let umask_before = umask(Mode::from_bits_truncate(0o777) - mode);
+    let named =
+        UnixAddr::new(address.as_str()).and_then(|address| bind(bound.as_raw_fd(), &address));
+    umask(umask_before);
+    named.map_err(|errno| failed(&[b"Failed to bind to console-socket"], errno).on(&path))?;
     Ok(bound)
 }

@@ -8,7 +8,7 @@ use nix::poll::PollFlags;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 
 use super::queue::{LIMIT_BYTES, PacketQueue};
-use super::stdin::{ClientId, ContainerStdin};
+use super::stdin::{ClientId, ContainerStdin, Mark};
 use crate::diagnostics::Diagnostics;
 use crate::stream::{CHUNK_BYTES, Stream};
 use crate::sys::socket::{PACKETS_PER_CALL, Packet, send_packets, waiting_bytes};
@@ -28,6 +28,8 @@ pub(super) struct Client {
     /// The connection is over: poll reports nothing else any more, so the client is polled
     /// only when its input can be read on.
     hung_up: bool,
+    /// Where its last packet ends in the container's input.
+    pushed: Mark,
     queue: PacketQueue,
     /// Since when something is queued and the client has taken nothing.
     stalled_since: Option<Duration>,
@@ -43,6 +45,7 @@ impl Client {
             sends: true,
             receives: true,
             hung_up: false,
+            pushed: Mark::default(),
             queue: PacketQueue::default(),
             stalled_since: None,
             flushed_at: Duration::ZERO,
@@ -74,12 +77,17 @@ impl Client {
     }
 
     /// What to poll the client for; `None` when there is nothing to learn.
-    pub(super) fn interest(&self, may_read: bool) -> Option<PollFlags> {
-        let reads = self.sends && may_read;
+    pub(super) fn interest(&self, stdin: &ContainerStdin) -> Option<PollFlags> {
+        let reads = self.may_be_read(stdin);
         let mut interest = PollFlags::empty();
         interest.set(PollFlags::POLLIN, reads);
         interest.set(PollFlags::POLLOUT, !self.queue.is_empty());
         (reads || !self.hung_up).then_some(interest)
+    }
+
+    /// Whether it may have something to say that `stdin` would take.
+    pub(super) fn may_be_read(&self, stdin: &ContainerStdin) -> bool {
+        self.sends && stdin.takes_after(self.pushed, self.hung_up)
     }
 
     /// Sends `bytes` in packets of one chunk each, or queues what the client does not take.
@@ -198,9 +206,22 @@ impl Client {
     /// Passes at most one packet on to the container; returns whether the client has now
     /// ended its sending, by an empty packet or an end of file, which look the same.
     pub(super) fn read(&mut self, stdin: &mut ContainerStdin, diagnostics: &Diagnostics) -> bool {
-        match self.receive() {
-            Ok(packet) if packet.is_empty() => self.sends = false,
-            Ok(packet) => stdin.push(self.id, packet, diagnostics),
+        let received = match self.receive() {
+            Ok(packet) if packet.is_empty() => Ok(false),
+            Ok(packet) => stdin.push(packet, diagnostics).map(|mark| {
+                self.pushed = mark;
+                true
+            }),
+            Err(errno) => Err(errno),
+        };
+        match received {
+            Ok(goes_on) => self.sends = goes_on,
+            Err(Errno::ENOMEM) => {
+                let text = "Attach client's input does not fit into memory: closing its connection";
+                diagnostics.warn(text);
+                report_lost(self.cut_off(), diagnostics);
+                self.sends = false;
+            }
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) if !self.hung_up => {}
             // The client closed its end with output unread: that is said once, ahead of what
@@ -212,11 +233,13 @@ impl Client {
     }
 
     /// Takes one packet into a buffer of its size: it may be of any length, and an idle
-    /// client costs no buffer.
+    /// client costs no buffer. `ENOMEM` when there is no memory for that.
     fn receive(&self) -> nix::Result<Vec<u8>> {
         let socket = self.socket.as_raw_fd();
         let size = recv(socket, &mut [], MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC)?;
-        let mut packet = vec![0; size];
+        let mut packet = Vec::new();
+        packet.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
+        packet.resize(size, 0);
         if size > 0 {
             let received = recv(socket, &mut packet, MsgFlags::empty())?;
             packet.truncate(received);

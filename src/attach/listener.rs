@@ -31,7 +31,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// Refuses, in the reference's words; a symlink made on the way is removed again.
+    /// Refuses, in the reference's words; what was made on the way is removed again.
     pub(super) fn create(
         place: &AttachPlace,
         cuuid: Option<&OsStr>,
@@ -57,13 +57,14 @@ impl Listener {
 
 fn listen_below(dir: &Path, diagnostics: &Diagnostics) -> Result<(OwnedFd, Name), Failure> {
     let socket = bind_below(dir, "attach", SockType::SeqPacket, Mode::S_IRWXU, diagnostics)?;
-    let path = dir.join("attach");
+    let name = Name::of(dir.join("attach"));
     Backlog::new(BACKLOG).and_then(|backlog| listen(&socket, backlog)).map_err(|errno| {
+        let _ = name.remove();
         let dir = dir.as_os_str().as_bytes();
         let text = concat(&[b"Failed to listen on attach socket: ", dir, b"/attach"]);
         Failure::with_errno(text, errno)
     })?;
-    Ok((socket, Name::of(path)))
+    Ok((socket, name))
 }
 
 /// Makes `<dir>/<cuuid>` point to the bundle. The name is used at its full length, however

@@ -104,6 +104,12 @@ impl Attach {
         let Some(listener) = self.listener.as_ref().filter(waits) else { return accepted };
         for _ in 0..ACCEPTS_PER_TURN {
             match accept(listener.as_fd()) {
+                // How many come is not ours to say; one too many is turned away.
+                Ok(_) if self.clients.try_reserve(1).is_err() => {
+                    let text = "Failed to accept client connection on attach socket";
+                    diagnostics.warn_errno(text, Errno::ENOMEM);
+                    break;
+                }
                 Ok(socket) => {
                     let number = socket.as_raw_fd();
                     diagnostics.debug(format!("Accepted console connection {number}"));
@@ -164,7 +170,7 @@ impl Attach {
         stdin: &ContainerStdin,
     ) -> impl Iterator<Item = (ClientId, BorrowedFd<'_>, PollFlags)> {
         self.clients.iter().filter_map(move |client| {
-            let interest = client.interest(stdin.takes_from(client.id))?;
+            let interest = client.interest(stdin)?;
             Some((client.id, client.fd(), interest))
         })
     }
@@ -187,7 +193,7 @@ impl Attach {
         if events.contains(PollFlags::POLLOUT) {
             client.flush(now, diagnostics);
         }
-        if events.intersects(over | PollFlags::POLLIN) && client.sends() && stdin.takes_from(id) {
+        if events.intersects(over | PollFlags::POLLIN) && client.may_be_read(stdin) {
             ended = client.read(stdin, diagnostics);
         }
         if ended {

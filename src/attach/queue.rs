@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::os::fd::BorrowedFd;
 
+use nix::errno::Errno;
+
 use crate::sys::pages::Pages;
 use crate::sys::socket::{PACKETS_PER_CALL, Packet, send_packets};
 
@@ -58,7 +60,8 @@ impl PacketQueue {
                     Some(segment) => segment,
                     None => Segment { pages: Pages::new(SEGMENT_BYTES)?, start: 0, end: 0 },
                 };
-                let added = segment.append(packet).ok_or(nix::errno::Errno::EMSGSIZE)?;
+                let added = segment.append(packet).ok_or(Errno::EMSGSIZE)?;
+                self.segments.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
                 self.segments.push_back(segment);
                 added
             }

@@ -1,7 +1,7 @@
 //! Where attach clients' input goes: the container's standard input.
 //!
 //! What the container does not take at once is kept, one packet a client, and nothing more is
-//! asked of that client until it is gone. Nothing here ever blocks, and a container that
+//! asked of that client until it is passed on or the client is gone. Nothing here ever blocks, and a container that
 //! closed its input costs what was meant for it and no more.
 
 use std::collections::VecDeque;
@@ -33,7 +33,7 @@ pub(crate) enum AtLastLeave {
 
 /// While this much waits for the container, no client is read, whoever sent it: clients that
 /// come, send one packet and go must not add up.
-const PENDING_LIMIT_BYTES: usize = 256 * 1024;
+const PENDING_LIMIT_BYTES: u64 = 256 * 1024;
 
 /// The container's standard input, as far as attach clients reach it.
 pub(crate) struct ContainerStdin {
@@ -41,8 +41,13 @@ pub(crate) struct ContainerStdin {
     at_last_leave: AtLastLeave,
     /// The last client left while input was pending: close when that is written.
     closing: bool,
-    pending: VecDeque<Pending>,
-    pending_bytes: usize,
+    /// What the container has not taken yet.
+    pending: VecDeque<Vec<u8>>,
+    /// How much of the first it has.
+    written: usize,
+    /// All bytes that came, and those of them that are pending no more.
+    pushed: u64,
+    passed: u64,
     /// The last write failed and was warned of.
     failing: bool,
 }
@@ -58,11 +63,13 @@ enum Sink {
     Console(Rc<OwnedFd>),
 }
 
-struct Pending {
-    client: ClientId,
-    packet: Vec<u8>,
-    written: usize,
-}
+/// The end of a packet in all that was pushed: who asks whether the packet is pending still
+/// need not look for it.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Mark(u64);
+
+/// Small packets are put together up to this size: many that wait cost no more than few.
+const CHUNK_BYTES: usize = 4096;
 
 impl ContainerStdin {
     /// Neither `--stdin` nor `--terminal`: the container's input is /dev/null.
@@ -93,7 +100,9 @@ impl ContainerStdin {
             at_last_leave,
             closing: false,
             pending: VecDeque::new(),
-            pending_bytes: 0,
+            written: 0,
+            pushed: 0,
+            passed: 0,
             failing: false,
         }
     }
@@ -114,24 +123,45 @@ impl ContainerStdin {
         Some((fd, PollFlags::POLLOUT))
     }
 
-    /// Whether a packet of `client` would be taken now; while not, the client is not read.
-    pub(crate) fn takes_from(&self, client: ClientId) -> bool {
+    /// Whether a packet would be taken now from a client whose last one ended at `mark`; while
+    /// not, the client is not read. One that has hung up is not made to wait for its last
+    /// packet: as soon as it has been read it costs no descriptor any more.
+    pub(super) fn takes_after(&self, mark: Mark, hung_up: bool) -> bool {
         self.drops_input()
-            || (self.pending_bytes < PENDING_LIMIT_BYTES
-                && self.pending.iter().all(|pending| pending.client != client))
+            || (self.pushed - self.passed < PENDING_LIMIT_BYTES
+                && (hung_up || self.passed >= mark.0))
     }
 
     /// Passes on one packet, or keeps what does not fit for [`on_ready`](Self::on_ready).
-    pub(crate) fn push(&mut self, client: ClientId, packet: Vec<u8>, diagnostics: &Diagnostics) {
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: there is no room to keep it, and it is lost.
+    pub(super) fn push(&mut self, packet: Vec<u8>, diagnostics: &Diagnostics) -> nix::Result<Mark> {
         if self.drops_input() || packet.is_empty() {
-            return;
+            return Ok(Mark(self.passed));
         }
         let first = self.pending.is_empty();
-        self.pending_bytes += packet.len();
-        self.pending.push_back(Pending { client, packet, written: 0 });
+        let bytes = packet.len() as u64;
+        self.keep(packet)?;
+        self.pushed += bytes;
         if first {
             self.write_pending(diagnostics);
         }
+        Ok(Mark(self.pushed))
+    }
+
+    fn keep(&mut self, packet: Vec<u8>) -> nix::Result<()> {
+        if let Some(last) = self.pending.back_mut() {
+            let fits = last.len() + packet.len() <= CHUNK_BYTES;
+            if fits && last.try_reserve(packet.len()).is_ok() {
+                last.extend_from_slice(&packet);
+                return Ok(());
+            }
+        }
+        self.pending.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        self.pending.push_back(packet);
+        Ok(())
     }
 
     /// Handles what poll reported: pending input is written until the container takes no more.
@@ -148,15 +178,16 @@ impl ContainerStdin {
     }
 
     fn write_pending(&mut self, diagnostics: &Diagnostics) {
-        while let (Some(fd), Some(next)) = (self.sink.writable(), self.pending.front_mut()) {
-            match write(fd, next.packet.get(next.written..).unwrap_or_default()) {
+        while let (Some(fd), Some(next)) = (self.sink.writable(), self.pending.front()) {
+            match write(fd, next.get(self.written..).unwrap_or_default()) {
                 Ok(0) | Err(Errno::EAGAIN) => return,
                 Ok(count) => {
                     self.failing = false;
-                    next.written += count;
-                    self.pending_bytes = self.pending_bytes.saturating_sub(count);
-                    if next.written >= next.packet.len() {
+                    self.written += count;
+                    self.passed += count as u64;
+                    if self.written >= next.len() {
                         self.pending.pop_front();
+                        self.written = 0;
                     }
                 }
                 Err(Errno::EINTR) => {}
@@ -197,7 +228,8 @@ impl ContainerStdin {
         }
         self.failing = true;
         self.pending = VecDeque::new();
-        self.pending_bytes = 0;
+        self.written = 0;
+        self.passed = self.pushed;
         if matches!(self.sink, Sink::Pipe(_)) {
             self.sink = Sink::Nowhere;
         }
@@ -255,9 +287,10 @@ mod tests {
     fn what_does_not_fit_is_written_when_there_is_room() {
         let (reader, mut stdin) = pipe(AtLastLeave::Close);
         let packet: Vec<u8> = (0..200_000_u32).map(|n| n as u8).collect();
-        stdin.push(ClientId(1), packet.clone(), &quiet());
-        assert!(!stdin.takes_from(ClientId(1)));
-        assert!(stdin.takes_from(ClientId(2)));
+        let mark = stdin.push(packet.clone(), &quiet()).unwrap();
+        assert!(!stdin.takes_after(mark, false));
+        assert!(stdin.takes_after(mark, true));
+        assert!(stdin.takes_after(Mark::default(), false));
         let mut received = Vec::new();
         while let Some((_, events)) = stdin.poll() {
             assert_eq!(events, PollFlags::POLLOUT);
@@ -266,17 +299,17 @@ mod tests {
         }
         received.extend(input(&reader).unwrap());
         assert!(received == packet);
-        assert!(stdin.takes_from(ClientId(1)));
+        assert!(stdin.takes_after(mark, false));
     }
 
     #[test]
     fn pending_input_is_written_before_the_input_ends() {
         let (reader, mut stdin) = pipe(AtLastLeave::Close);
-        stdin.push(ClientId(1), vec![b'x'; 100_000], &quiet());
+        stdin.push(vec![b'x'; 100_000], &quiet()).unwrap();
         stdin.client_left(0, &quiet());
         // A client that comes now is too late.
-        assert!(stdin.takes_from(ClientId(2)));
-        stdin.push(ClientId(2), b"late".to_vec(), &quiet());
+        assert!(stdin.takes_after(Mark::default(), false));
+        stdin.push(b"late".to_vec(), &quiet()).unwrap();
         let mut received = 0;
         while stdin.poll().is_some() {
             received += input(&reader).unwrap().len();
@@ -291,11 +324,11 @@ mod tests {
     fn clients_that_send_once_and_leave_do_not_add_up() {
         let (_reader, mut stdin) = pipe(AtLastLeave::Keep);
         let mut taken = 0;
-        for id in (0..1000).map(ClientId) {
-            if !stdin.takes_from(id) {
+        for _ in 0..1000 {
+            if !stdin.takes_after(Mark::default(), true) {
                 break;
             }
-            stdin.push(id, vec![b'x'; 32_768], &quiet());
+            stdin.push(vec![b'x'; 32_768], &quiet()).unwrap();
             stdin.client_left(0, &quiet());
             taken += 1;
         }
@@ -303,28 +336,46 @@ mod tests {
     }
 
     #[test]
+    fn small_packets_that_wait_are_put_together() {
+        let (reader, mut stdin) = pipe(AtLastLeave::Keep);
+        stdin.push(vec![b'x'; 65_536], &quiet()).unwrap();
+        let mut expected = vec![b'x'; 65_536];
+        for n in 0..20_000_u32 {
+            stdin.push(vec![n as u8], &quiet()).unwrap();
+            expected.push(n as u8);
+        }
+        assert!(stdin.pending.len() < 10, "{}", stdin.pending.len());
+        let mut received = Vec::new();
+        while received.len() < expected.len() {
+            received.extend(input(&reader).unwrap());
+            stdin.on_ready(PollFlags::POLLOUT, &quiet());
+        }
+        assert!(received == expected);
+    }
+
+    #[test]
     fn a_reader_that_went_away_costs_the_pending_input_only() {
         let (reader, mut stdin) = pipe(AtLastLeave::Keep);
-        stdin.push(ClientId(1), vec![b'x'; 100_000], &quiet());
+        let mark = stdin.push(vec![b'x'; 100_000], &quiet()).unwrap();
         drop(reader);
         stdin.on_ready(PollFlags::POLLOUT, &quiet());
         assert!(stdin.poll().is_none());
-        assert!(stdin.takes_from(ClientId(1)));
+        assert!(stdin.takes_after(mark, false));
     }
 
     #[test]
     fn input_waits_for_the_terminal() {
         let mut stdin = ContainerStdin::awaiting_console(AtLastLeave::Close);
-        stdin.push(ClientId(1), b"early\n".to_vec(), &quiet());
-        stdin.push(ClientId(2), b"bird\n".to_vec(), &quiet());
+        let mark = stdin.push(b"early\n".to_vec(), &quiet()).unwrap();
+        stdin.push(b"bird\n".to_vec(), &quiet()).unwrap();
         assert!(stdin.poll().is_none());
-        assert!(!stdin.takes_from(ClientId(1)));
+        assert!(!stdin.takes_after(mark, false));
         stdin.client_left(0, &quiet());
         let terminal = openpty(None, None).unwrap();
         stdin.set_console(Rc::new(terminal.master), &quiet());
         assert_eq!(input(&terminal.slave).unwrap(), b"early\n");
         assert_eq!(input(&terminal.slave).unwrap(), b"bird\n");
-        assert!(stdin.takes_from(ClientId(1)));
+        assert!(stdin.takes_after(mark, false));
     }
 
     /// known-defects D2: in the reference nobody can type any more.
@@ -334,7 +385,7 @@ mod tests {
         let terminal = openpty(None, None).unwrap();
         stdin.set_console(Rc::new(terminal.master), &quiet());
         stdin.client_left(0, &quiet());
-        stdin.push(ClientId(2), b"again\n".to_vec(), &quiet());
+        stdin.push(b"again\n".to_vec(), &quiet()).unwrap();
         assert_eq!(input(&terminal.slave).unwrap(), b"again\n");
     }
 
@@ -345,8 +396,8 @@ mod tests {
         let name = nix::unistd::ttyname(&terminal.slave).unwrap();
         stdin.set_console(Rc::new(terminal.master), &quiet());
         drop(terminal.slave);
-        stdin.push(ClientId(1), b"typed ahead\n".to_vec(), &quiet());
-        stdin.push(ClientId(1), vec![b'x'; 100_000], &quiet());
+        stdin.push(b"typed ahead\n".to_vec(), &quiet()).unwrap();
+        let mark = stdin.push(vec![b'x'; 100_000], &quiet()).unwrap();
         let events = stdin.poll().map(|(fd, events)| {
             let mut polled = [PollFd::new(fd, events)];
             // A process that another test is starting may hold the terminal for a moment.
@@ -355,7 +406,7 @@ mod tests {
         });
         stdin.on_ready(events.unwrap(), &quiet());
         assert!(stdin.poll().is_none());
-        assert!(stdin.takes_from(ClientId(1)));
+        assert!(stdin.takes_after(mark, false));
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let reopened = nix::fcntl::open(&name, flags, nix::sys::stat::Mode::empty()).unwrap();
         assert_eq!(input(&reopened).unwrap(), b"typed ahead\n");

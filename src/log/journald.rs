@@ -81,10 +81,23 @@ impl Journald {
     pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8], diag: &Diagnostics) {
         for chunk in bytes.chunks(CHUNK_BYTES) {
             let done = if self.is_blocked() { 0 } else { self.send_chunk(stream, chunk, 0, diag) };
-            if done < chunk.len() {
-                self.backlog.push_back(Waiting { stream, chunk: chunk.to_vec(), done });
+            let rest = chunk.get(done..).unwrap_or_default();
+            if !rest.is_empty() && !self.keep(stream, rest) {
+                self.socket.count_dropped(Lines::new(rest).count(), rest.len());
             }
         }
+    }
+
+    /// Has `rest` wait; `false` where there is no memory for it.
+    fn keep(&mut self, stream: Stream, rest: &[u8]) -> bool {
+        let mut chunk = Vec::new();
+        let room = chunk.try_reserve_exact(rest.len()).and_then(|()| self.backlog.try_reserve(1));
+        if room.is_err() {
+            return false;
+        }
+        chunk.extend_from_slice(rest);
+        self.backlog.push_back(Waiting { stream, chunk, done: 0 });
+        true
     }
 
     /// Whether the journal has to take entries before more output should be read.
@@ -177,7 +190,12 @@ impl Journald {
             let (batch, rest) = self.collect(stream, chunk, done);
             if batch.count == 0 {
                 let rest = chunk.get(rest..).unwrap_or_default();
-                self.pending_mut(stream).extend_from_slice(rest);
+                let pending = self.pending_mut(stream);
+                if pending.try_reserve(rest.len()).is_ok() {
+                    pending.extend_from_slice(rest);
+                } else {
+                    self.socket.count_dropped(1, rest.len());
+                }
                 return chunk.len();
             }
             match self.send_batch(stream, chunk, &batch, diag) {

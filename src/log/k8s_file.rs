@@ -6,8 +6,9 @@
 use std::fs::{File, Metadata};
 use std::io::{IoSlice, Seek};
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
@@ -109,7 +110,7 @@ impl K8sFile {
         backups: Option<u32>,
         diag: &Diagnostics,
     ) -> Result<Self, Failure> {
-        let file = open(&path, open_flags(), file_mode())
+        let file = open_log(&path)
             .map_err(|errno| Failure::with_errno("Failed to open log file", errno).on(&path))?;
         let file = File::from(file);
         let status = file.metadata().ok();
@@ -290,16 +291,26 @@ impl K8sFile {
         };
         match error {
             None => self.succeed(written, diag),
-            Some(Errno::EAGAIN) if !self.regular => {
-                let stalled = self.stalled.get_or_insert(Stalled { bytes: Vec::new(), written });
-                batch.copy_to(&mut stalled.bytes);
-                // A newline that mends it is on its way with the rest.
-                self.torn = false;
-                self.count(batch.bytes());
-            }
+            Some(Errno::EAGAIN) if !self.regular => self.hold(batch, written, diag),
             Some(errno) => self.lose(batch, written, errno, diag),
         }
         batch.restart_behind();
+    }
+
+    /// Holds what the file has not taken, behind what it has not taken before.
+    fn hold(&mut self, batch: &Batch<'_>, written: usize, diag: &Diagnostics) {
+        let before = self.stalled.take();
+        let is_first = before.is_none();
+        let mut stalled = before.unwrap_or(Stalled { bytes: Vec::new(), written });
+        if stalled.bytes.try_reserve(batch.bytes()).is_err() {
+            self.stalled = Some(stalled).filter(|_| !is_first);
+            return self.lose(batch, written, Errno::ENOMEM, diag);
+        }
+        batch.copy_to(&mut stalled.bytes);
+        self.stalled = Some(stalled);
+        // A newline that mends it is on its way with the rest.
+        self.torn = false;
+        self.count(batch.bytes());
     }
 
     fn succeed(&mut self, written: usize, diag: &Diagnostics) {
@@ -368,6 +379,23 @@ impl Lost {
     fn sentence(self, what: &[u8]) -> Vec<u8> {
         let counts = format!(": {} lines ({} bytes) were dropped", self.lines, self.bytes);
         concat(&[what, counts.as_bytes()])
+    }
+}
+
+/// Opens or creates the log at `path`.
+///
+/// A FIFO must not be waited for: whoever will read it may be started by the caller only when
+/// the monitor has reported. Without a reader it is opened for reading as well, which the
+/// kernel lets pass (fifo(7)); what is written then waits in it.
+fn open_log(path: &Path) -> nix::Result<OwnedFd> {
+    let open = |flags| open(path, flags, file_mode());
+    if !std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+        return open(open_flags());
+    }
+    let flags = open_flags() | OFlag::O_NONBLOCK;
+    match open(flags) {
+        Err(Errno::ENXIO) => open((flags - OFlag::O_WRONLY) | OFlag::O_RDWR),
+        opened => opened,
     }
 }
 

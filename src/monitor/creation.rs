@@ -10,7 +10,7 @@ use crate::config::Api;
 use crate::failure::{Failure, concat};
 use crate::runtime::pid_file;
 use crate::signals::Ended;
-use crate::stdio::output::Read;
+use crate::stdio::output::{Read, ReadBuffer};
 use crate::stream::Stream;
 use crate::sys;
 
@@ -106,10 +106,14 @@ impl Monitor<'_> {
         let now = sys::time::monotonic();
         while let Some(stderr) = &mut self.stderr {
             let Read::Bytes(length) = stderr.read(&mut self.work.buffer, now) else { return };
-            let surplus = creation.hold(Stream::Stderr, self.work.buffer.filled(length));
-            if let Some(surplus) = surplus {
+            let buffer = std::mem::replace(&mut self.work.buffer, ReadBuffer::new());
+            let surplus = creation.hold(Stream::Stderr, buffer.filled(length));
+            self.pass_on(Stream::Stderr, &surplus, now);
+            let held = surplus.is_empty();
+            self.work.buffer = buffer;
+            if !held {
                 // More than the pipe can have held: somebody is writing still.
-                return self.deliver(Stream::Stderr, &surplus, now);
+                return;
             }
         }
     }

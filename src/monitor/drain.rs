@@ -46,7 +46,6 @@ impl Monitor<'_> {
             self.serve(Goal::Log, Some(ended + LOG_PATIENCE));
         }
         self.sync_log(ended + RECORD_DEADLINE);
-        self.log.close_finished(self.diag);
         if let Some(attach) = &mut self.attach {
             // Clients that have everything see the end before the exit files exist.
             attach.end_output(sys::time::monotonic(), self.diag);

@@ -47,6 +47,7 @@ impl Monitor<'_> {
         self.attach_pipe = None;
 
         self.obey_last_commands();
+        self.log.close_finished(self.diag);
         let attach = &mut self.attach;
         let relieve = || {
             if let Some(attach) = attach {

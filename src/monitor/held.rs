@@ -32,6 +32,19 @@ struct Held {
     passed_on: Vec<u8>,
 }
 
+/// What has to be passed on: first what was held before, then what is new.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Surplus<'a> {
+    pub(crate) held: Vec<u8>,
+    pub(crate) new: &'a [u8],
+}
+
+impl Surplus<'_> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.new.is_empty()
+    }
+}
+
 impl Creation {
     pub(crate) fn runtime_ended(&self) -> Option<Ended> {
         self.runtime_ended
@@ -42,7 +55,10 @@ impl Creation {
         if pid == runtime && self.runtime_ended.is_none() {
             self.runtime_ended = Some(ended);
         } else {
-            self.early_exits.push((pid, ended));
+            // How many children end is up to them.
+            if self.early_exits.try_reserve(1).is_ok() {
+                self.early_exits.push((pid, ended));
+            }
         }
     }
 
@@ -51,18 +67,24 @@ impl Creation {
         self.early_exits.iter().rev().find(|(pid, _)| *pid == container).map(|(_, ended)| *ended)
     }
 
-    /// Holds `bytes` back; returns what must be passed on because it is too much to hold.
+    /// Holds `bytes` back; returns what must be passed on because it is too much to hold, or
+    /// more than there is memory for.
     #[must_use]
-    pub(crate) fn hold(&mut self, stream: Stream, bytes: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn hold<'a>(&mut self, stream: Stream, bytes: &'a [u8]) -> Surplus<'a> {
         let held = self.held(stream);
-        let mut full = None;
-        if held.bytes.len() + bytes.len() > HELD_BYTES {
-            let bytes = std::mem::take(&mut held.bytes);
-            held.passed_on = end_of(&[&held.passed_on, &bytes]);
-            full = Some(bytes);
+        let fits = held.bytes.len() + bytes.len() <= HELD_BYTES;
+        if fits && held.bytes.try_reserve(bytes.len()).is_ok() {
+            held.bytes.extend_from_slice(bytes);
+            return Surplus::default();
         }
-        held.bytes.extend_from_slice(bytes);
-        full.filter(|bytes| !bytes.is_empty())
+        let full = std::mem::take(&mut held.bytes);
+        held.passed_on = end_of(&[&held.passed_on, &full]);
+        if held.bytes.try_reserve(bytes.len()).is_ok() {
+            held.bytes.extend_from_slice(bytes);
+            return Surplus { held: full, new: &[] };
+        }
+        held.passed_on = end_of(&[&held.passed_on, bytes]);
+        Surplus { held: full, new: bytes }
     }
 
     /// Takes what was held of `stream`, to be passed on now that the container exists.
@@ -83,11 +105,19 @@ impl Creation {
     }
 }
 
+/// The last bytes of `parts` as one; nothing where there is no memory for it.
 fn end_of(parts: &[&[u8]]) -> Vec<u8> {
-    let mut whole = parts.concat();
-    let surplus = whole.len().saturating_sub(MESSAGE_BYTES);
-    whole.drain(..surplus);
-    whole
+    let length = parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut surplus = length.saturating_sub(MESSAGE_BYTES);
+    let mut end = Vec::new();
+    if end.try_reserve_exact(length - surplus).is_ok() {
+        for part in parts {
+            let skipped = surplus.min(part.len());
+            surplus -= skipped;
+            end.extend_from_slice(part.get(skipped..).unwrap_or_default());
+        }
+    }
+    end
 }
 
 #[cfg(test)]
@@ -97,8 +127,9 @@ mod tests {
     #[test]
     fn holds_a_pipeful_and_passes_the_rest_on_in_order() {
         let mut creation = Creation::default();
-        assert_eq!(creation.hold(Stream::Stdout, &[b'a'; HELD_BYTES]), None);
-        assert_eq!(creation.hold(Stream::Stdout, b"b"), Some(vec![b'a'; HELD_BYTES]));
+        assert!(creation.hold(Stream::Stdout, &[b'a'; HELD_BYTES]).is_empty());
+        let surplus = creation.hold(Stream::Stdout, b"b");
+        assert_eq!(surplus, Surplus { held: vec![b'a'; HELD_BYTES], new: &[] });
         assert_eq!(creation.take_held(Stream::Stdout), b"b");
     }
 

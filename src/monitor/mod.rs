@@ -43,7 +43,7 @@ use crate::sys::poll::PollSet;
 pub(crate) use creation::{CreationFailed, Remains};
 
 use container::{ContainerProcess, End};
-use held::Creation;
+use held::{Creation, Surplus};
 use wait::Source;
 
 /// How long nothing must have happened before the memory that work needed is given back.
@@ -446,13 +446,21 @@ impl Monitor<'_> {
         let buffer = std::mem::replace(&mut self.work.buffer, ReadBuffer::new());
         let bytes = buffer.filled(length);
         if let Phase::Creating { creation, .. } = &mut self.phase {
-            if let Some(surplus) = creation.hold(stream, bytes) {
-                self.deliver(stream, &surplus, now);
-            }
+            let surplus = creation.hold(stream, bytes);
+            self.pass_on(stream, &surplus, now);
         } else {
             self.deliver(stream, bytes, now);
         }
         self.work.buffer = buffer;
+    }
+
+    /// Hands on what cannot be held back.
+    fn pass_on(&mut self, stream: Stream, surplus: &Surplus<'_>, now: Duration) {
+        for bytes in [&surplus.held, surplus.new] {
+            if !bytes.is_empty() {
+                self.deliver(stream, bytes, now);
+            }
+        }
     }
 
     /// Hands container output to the log, then to the attach clients.

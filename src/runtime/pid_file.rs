@@ -1,5 +1,7 @@
 //! The file in which the runtime hands over the container's pid.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -9,6 +11,9 @@ use nix::unistd::Pid;
 use crate::failure::{Failure, concat};
 use crate::sys;
 
+/// How much of the file is looked at.
+const LONGEST: u64 = 4096;
+
 /// Reads the container's pid from the file at `path`.
 ///
 /// # Errors
@@ -16,7 +21,9 @@ use crate::sys;
 /// The file cannot be read, or does not begin with a positive decimal number.
 pub(crate) fn read(path: &Path) -> Result<Pid, Failure> {
     let quoted = concat(&["“".as_bytes(), path.as_os_str().as_bytes(), "”".as_bytes()]);
-    let bytes = std::fs::read(path).map_err(|error| {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
+    read.map_err(|error| {
         let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
         // An open fails for a directory only when it is read.
         let verb: &[u8] = if errno == Errno::EISDIR { b"read from" } else { b"open" };
@@ -64,6 +71,11 @@ mod tests {
     #[case::overflow(b"99999999999", None)]
     fn takes_a_positive_number_only(#[case] bytes: &[u8], #[case] expected: Option<i32>) {
         assert_eq!(parse(bytes).map(Pid::as_raw), expected);
+    }
+
+    #[test]
+    fn a_file_without_end_is_not_read_to_its_end() {
+        assert!(read(Path::new("/dev/zero")).is_err());
     }
 
     #[test]

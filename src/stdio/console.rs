@@ -45,9 +45,11 @@ impl ConsoleSocket {
             .map_err(failed("Failed to change console-socket permissions"))?;
         let path = bind_new_name(&listener, directory)
             .map_err(failed("Failed to bind to console-socket"))?;
-        listen(&listener, Backlog::new(128).unwrap_or(Backlog::MAXCONN))
-            .map_err(failed("Failed to listen on console-socket"))?;
-        Ok(Self { path, state: State::Listening(listener) })
+        let listening = listen(&listener, Backlog::new(128).unwrap_or(Backlog::MAXCONN));
+        // From here on the name goes away with the socket.
+        let console = Self { path, state: State::Listening(listener) };
+        listening.map_err(failed("Failed to listen on console-socket"))?;
+        Ok(console)
     }
 
     /// What the runtime is told to connect to.

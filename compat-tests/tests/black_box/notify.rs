@@ -158,3 +158,27 @@ fn the_last_words_are_passed_on() {
     assert_eq!(heard.unwrap(), LAST.as_bytes());
     assert_eq!(monitor.exit_file(), "0");
 }
+
+/// E4: whoever holds the directory may put another file in the place of the name.
+#[rstest]
+#[case::reference(Reference, true)]
+#[case::candidate(Candidate, false)]
+fn the_mode_is_set_by_name(#[case] subject: Subject, #[case] expected: bool) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    world.container(&["exit", "0"]);
+    fs::create_dir(world.path("bundle/notify")).unwrap();
+    let trace = world.path("trace");
+    let strace =
+        format!("exec strace -D -qq -f -o {} -e trace=bind,chmod,fchmodat \"$@\"", trace.display());
+    let host = world.text("host");
+    let mut monitor = world.create().with(&["--sdnotify-socket", &host]).after(&strace).start();
+    monitor.ended();
+    monitor.exit_file();
+    let calls = fs::read_to_string(trace).unwrap_or_default();
+    if !calls.contains("notify.sock") {
+        eprintln!("skipped: processes cannot be traced here");
+        return;
+    }
+    let by_name = |line: &str| line.contains("chmod") && line.contains("notify.sock");
+    assert_eq!(calls.lines().any(by_name), expected, "{calls}");
+}

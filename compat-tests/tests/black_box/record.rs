@@ -2,7 +2,7 @@
 //! that are refused.
 
 use crate::facts::{A_WHILE, await_fact, await_file, await_settled, cpu_time, descriptors};
-use crate::peer::Peer;
+use crate::peer::{Peer, Received};
 use crate::refusing::Refusing;
 use crate::running::Running;
 use crate::subject::Subject::Candidate;
@@ -10,6 +10,7 @@ use crate::sys;
 use crate::world::World;
 use rstest::rstest;
 use std::fs;
+use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -279,4 +280,84 @@ fn a_storm_of_orphans_does_not_delay_the_record() {
     assert!(refusing.refused() > 0, "{}", refusing.trace());
     drop(refusing);
     monitor.await_end();
+}
+
+/// No more memory than there is, and a client that sends a packet of 180 kB.
+#[test]
+fn a_packet_that_does_not_fit_into_memory_costs_its_client() {
+    let world = World::new(Candidate);
+    let monitor = waiting(&world, &["say", "last words", "exit", "3"], &["-i"]);
+    let other = Peer::attach(&world.path("bundle/attach"));
+    let client = Peer::attach(&world.path("bundle/attach"));
+    await_settled(monitor.pid());
+    sys::limit_address_space(monitor.pid()).unwrap();
+    client.send(&[b'x'; 180_000]);
+    assert_eq!(client.receive(), Received::End);
+    fs::write(world.path("go"), "").unwrap();
+    assert_eq!(other.receive(), Received::Packet(b"\x02last words\n".into()));
+    assert_recorded(&world, &monitor, "3");
+    assert_eq!(world.log(), ["stdout F last words"]);
+}
+
+/// What was made for a monitor that then cannot start is gone.
+#[rstest]
+#[case::listening_for_clients(&[], "listen:error=ENOBUFS:when=1")]
+#[case::listening_for_the_terminal(&["-t"], "listen:error=ENOBUFS:when=1")]
+#[case::listening_for_clients_with_a_terminal(&["-t"], "listen:error=ENOBUFS:when=2")]
+#[case::opening_a_fifo(&[], "openat:error=EMFILE:path=bundle/ctl")]
+#[case::opening_the_other_fifo(&[], "openat:error=EMFILE:path=bundle/winsz")]
+fn a_start_that_is_refused_leaves_nothing(#[case] options: &[&str], #[case] rule: &str) {
+    let world = World::new(Candidate);
+    world.container(&["exit", "0"]);
+    let (rule, path) = rule.split_once(":path=").unwrap_or((rule, ""));
+    let mut only = String::new();
+    if !path.is_empty() {
+        only = format!("-P {}", world.text(path));
+    }
+    let call = rule.split(':').next().unwrap();
+    let strace = format!(
+        "exec strace -D -qq -f -o {} {only} -e trace={call} -e inject={rule} \"$@\"",
+        world.text("trace"),
+    );
+    let mut monitor = world.create().with(options).after(&strace).sync_pipe().start();
+    let report = monitor.sync().report();
+    monitor.ended();
+    let trace = fs::read_to_string(world.path("trace")).unwrap_or_default();
+    if trace.is_empty() {
+        eprintln!("skipped: processes cannot be traced here");
+        return;
+    }
+    assert!(trace.contains("(INJECTED)"), "{trace}");
+    assert!(report.is_some_and(|report| report.contains("\"data\": -1")));
+    for directory in ["bundle", "tmp"] {
+        let left: Vec<_> = fs::read_dir(world.path(directory)).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// Nobody reads the FIFO yet that is the log: the start does not wait, and nothing is lost.
+#[test]
+fn a_fifo_without_reader_is_a_log() {
+    let world = World::new(Candidate);
+    let go = world.text("go");
+    world.container(&["lines", "3000", "100", "wait-file", &go, "exit", "3"]);
+    let path = world.path("fifo");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let log = format!("k8s-file:{}", path.display());
+    let mut monitor = world.create().without("-l").with(&["-l", &log]).sync_pipe().start();
+    monitor.ended();
+    assert!(monitor.container() > 1);
+    await_settled(monitor.pid());
+    let reader = fs::File::open(&path).unwrap();
+    let text = std::thread::spawn(move || {
+        let mut text = String::new();
+        { reader }.read_to_string(&mut text).unwrap();
+        text
+    });
+    fs::write(go, "").unwrap();
+    assert_recorded(&world, &monitor, "3");
+    monitor.await_end();
+    // A line that a read has cut in two is two records, of which the last is full.
+    let text = text.join().unwrap();
+    assert_eq!(text.lines().filter(|line| line.contains(" stdout F ")).count(), 3000);
 }

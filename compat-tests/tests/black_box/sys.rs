@@ -76,3 +76,17 @@ pub fn let_go_of(pid: i32) -> io::Result<()> {
     let reaped = unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) };
     if reaped < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// Lets `pid` have no more address space than it has now.
+pub fn limit_address_space(pid: i32) -> io::Result<()> {
+    let pages = fs::read_to_string(format!("/proc/{pid}/statm"))?;
+    let pages: libc::rlim_t = pages.split(' ').next().unwrap_or_default().parse().unwrap();
+    // SAFETY: asks for a constant of the system.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let bytes = pages * libc::rlim_t::try_from(page).unwrap();
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    // SAFETY: the structure is only read; the old limit is not asked for.
+    let set =
+        unsafe { libc::prlimit(pid, libc::RLIMIT_AS, &raw const limit, std::ptr::null_mut()) };
+    if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

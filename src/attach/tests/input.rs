@@ -53,6 +53,27 @@ fn a_container_that_reads_nothing_holds_back_its_clients_without_spinning() {
     assert_eq!(world.client_count(), 0);
 }
 
+/// Each sends a byte and leaves, while the container reads nothing.
+#[test]
+fn clients_that_left_hold_no_descriptors() {
+    let (input, stdin) = stdin_pipe(AtLastLeave::KeepAndSay);
+    let mut world = World::new(stdin, None);
+    let first = world.connect();
+    first.send(&[b'x'; 100_000]);
+    world.settle();
+    for _ in 0..300 {
+        world.connect().send(b"y");
+        world.settle();
+    }
+    assert_eq!(world.client_count(), 1, "only the one that is there still");
+    let mut received = Vec::new();
+    world.turn_until(|_| {
+        received.extend(read_input(&input).unwrap_or_default());
+        received.len() >= 100_300
+    });
+    assert!(received.ends_with(&[b'y'; 300]));
+}
+
 #[rstest]
 #[case::half_close(false)]
 #[case::empty_packet(true)]
