@@ -1,8 +1,9 @@
 #!/bin/bash
-# Runs in the guest, or on a host that needs none: Podman's table with the system's monitor and with ours. Arguments go to podman-compat.
+# Runs in the guest, or on a host that needs none: Podman's table with the system's monitor and with ours. Arguments go to
+# `conmon-compat run`.
 set -euo pipefail
 programs=$(mktemp -d /var/tmp/conmon-programs.XXXXXX)
 trap 'rm -rf "$programs"' EXIT
-cp "${CONMON_BINARIES:-$WORKSPACE/target/debug}"/{conmon,podman-compat} "$programs/"
-export WORKSPACE CONMON_CANDIDATE=$programs/conmon
-"$programs/podman-compat" --junit "$XOUT/podman.xml" --json "$XOUT/podman.json" "$@"
+cp "${CONMON_BINARIES:-$WORKSPACE/target/debug}"/{conmon,conmon-compat} "$programs/"
+export CONMON_COMPAT_FIXTURES=$WORKSPACE/fixtures CONMON_CANDIDATE=${CONMON_CANDIDATE:-$programs/conmon}
+"$programs/conmon-compat" run --table podman --junit "$XOUT/podman.xml" --html "$XOUT/podman.html" "$@"

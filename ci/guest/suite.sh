@@ -7,10 +7,10 @@ trap 'rm -rf "$programs"' EXIT
 binaries=${CONMON_BINARIES:-$WORKSPACE/target/debug}
 # From a disk of the guest: programs start faster there than from the host's.
 find "$binaries" -maxdepth 1 -type f -perm -u+x -exec cp -t "$programs" {} +
-export CONMON_COMPAT_SCENARIOS=$WORKSPACE/fixtures/scenarios
+export CONMON_COMPAT_FIXTURES=$WORKSPACE/fixtures
 monitors=(--reference "${CONMON_REFERENCE:-/usr/bin/conmon}" --candidate "${CONMON_CANDIDATE:-$programs/conmon}")
 status=0
-"$programs/conmon-compat" run "${monitors[@]}" --junit "$XOUT/suite.xml" --html "$XOUT/suite.html" "$@" || status=$?
-"$programs/crio-compat" "${monitors[@]}" --junit "$XOUT/crio.xml" \
-    --filter systemd/ --filter stop/records-the-lack-of-memory || status=$?
+"$programs/conmon-compat" run --table scenarios "${monitors[@]}" --junit "$XOUT/suite.xml" --html "$XOUT/suite.html" "$@" || status=$?
+"$programs/conmon-compat" run "${monitors[@]}" --junit "$XOUT/crio.xml" --html "$XOUT/crio.html" \
+    --filter crio/systemd --filter crio/stop/records-the-lack-of-memory || status=$?
 exit $status

@@ -9,7 +9,9 @@
     reason = "a command-line tool; its slices are checked where they are made"
 )]
 
+pub mod alias;
 pub mod bench;
+pub mod case;
 pub mod cli;
 pub mod clock;
 pub mod crio;
@@ -20,9 +22,10 @@ pub mod observation;
 pub mod observe;
 pub mod podman;
 pub mod report;
+pub mod runner;
 pub mod scenario;
 pub mod stdout;
-pub mod suite;
+pub mod stop;
 mod sys;
 pub mod tables;
 pub mod text;

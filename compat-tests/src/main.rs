@@ -4,14 +4,14 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
-use conmon_compat::driver::player;
 use conmon_compat::world::keeper;
-use conmon_compat::{bench, cli};
+use conmon_compat::{bench, cli, crio, driver};
 
 fn main() -> ExitCode {
-    let first = std::env::args().nth(1);
-    let done = match first.as_deref() {
+    let words: Vec<String> = std::env::args().skip(1).take(2).collect();
+    let done = match words.first().map(String::as_str) {
         // Its options are its own.
         Some("bench") => {
             if let Err(error) = keeper::hold_controllers() {
@@ -19,9 +19,13 @@ fn main() -> ExitCode {
             }
             return bench::main(&std::env::args_os().skip(2).collect::<Vec<_>>());
         }
-        Some(keeper::KEEPER) => keeper::keep().map(|status| status.success()),
-        Some(keeper::PLAYER) => player::play().map(|()| true),
+        Some(keeper::KEEPER) => words
+            .get(1)
+            .context("no player")
+            .and_then(|player| keeper::keep(player).map(|status| status.success())),
         Some(keeper::TIDIER) => keeper::tidy_here().map(|()| true),
+        Some(driver::player::COMMAND) => driver::player::play().map(|()| true),
+        Some(crio::player::COMMAND) => crio::player::play().map(|()| true),
         _ => cli::Cli::parse().run(),
     };
     match done {

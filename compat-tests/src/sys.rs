@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal};
 
 /// The capability to raise limits, and to lower an OOM score (linux/capability.h).
 pub const CAP_SYS_RESOURCE: libc::c_ulong = 24;
@@ -205,4 +205,12 @@ pub fn open_terminal() -> nix::Result<(OwnedFd, OwnedFd)> {
         nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
     }
     Ok((ends.master, ends.slave))
+}
+
+/// Has `handler` called at the next `signal`; the one after it does what it does by default.
+pub fn call_once_at(signal: Signal, handler: extern "C" fn(i32)) -> nix::Result<()> {
+    let flags = SaFlags::SA_RESTART | SaFlags::SA_RESETHAND;
+    let action = SigAction::new(SigHandler::Handler(handler), flags, SigSet::empty());
+    // SAFETY: the only handler there is stores a flag, which is safe at any moment. Programs that are started get the default.
+    unsafe { nix::sys::signal::sigaction(signal, &action) }.map(|_| ())
 }

@@ -85,9 +85,9 @@ fn a_run_of_nothing_is_not_green() {
     for (arguments, reason) in [
         (&["run", "--repeat", "0"][..], "a number from 1 on"),
         (&["run", "--jobs", "0"], "a number from 1 on"),
-        (&["run", "--filter", "nowhere"], "no scenario fits `nowhere`"),
+        (&["run", "--filter", "nowhere"], "no case fits `nowhere`"),
         (&["list", "--runtime", "docker"], "one of crun, runc, standin"),
-        (&["show", "area/other"], "no scenario `area/other`"),
+        (&["show", "area/other"], "no case `area/other`"),
     ] {
         let mut command = suite();
         command.args(arguments).arg("--scenarios").arg(directory.path());
@@ -227,6 +227,52 @@ fn a_killed_run_leaves_nothing_behind() {
     run.wait().unwrap();
     until("every process is gone", || processes_with(&mark).is_empty());
     until("every cgroup is gone", || orphaned_cgroups().is_empty());
+}
+
+#[test]
+fn a_run_that_is_stopped_keeps_what_it_had() {
+    if !is_root() {
+        return;
+    }
+    let text = "why = \"x\"\nruntimes = [\"crun\"]\ncontainer = [\"sleep\", \"1000\"]\nsteps = [\"run\", \"write {shared}/up ''\", \"wait file {shared}/never up-to 3\"]\n";
+    let directory = scenarios(text);
+    let report = directory.path().join("report.xml");
+    let mark = format!("COMPAT_TEST_STOP={}", std::process::id());
+    let (name, value) = mark.split_once('=').unwrap();
+    let run = suite()
+        .args([
+            "run",
+            "--candidate",
+            "/usr/bin/conmon",
+            "--jobs",
+            "1",
+            "--repeat",
+            "3",
+            "--scenarios",
+        ])
+        .arg(directory.path())
+        .arg("--junit")
+        .arg(&report)
+        .env(name, value)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("a world runs", || processes_with(&mark).len() >= 3);
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(run.id().try_into().unwrap()),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .unwrap();
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("stopped by a signal"), "{said}");
+    let written = fs::read_to_string(&report).unwrap();
+    assert_eq!(written.matches("<testcase").count(), 3, "{written}");
+    assert_eq!(written.matches("not played: the run was stopped").count(), 2, "{written}");
+    until("every process is gone", || processes_with(&mark).is_empty());
 }
 
 #[track_caller]

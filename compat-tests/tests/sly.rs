@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use conmon_compat::case::{CaseResult, Comparison, Source};
 use conmon_compat::host::Host;
 use conmon_compat::host::subject::{Subject, named_by_environment};
 use conmon_compat::scenario::{RuntimeKind, Scenario};
-use conmon_compat::suite::{Source, Suite, Task, TaskResult};
+use conmon_compat::tables::scenarios;
 use conmon_compat::verdict;
 use conmon_compat::world::programs::Fault;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -66,28 +67,24 @@ fn noticed(sly: &Sly, scenario: &str) -> Result<Option<bool>, String> {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_conmon-compat"));
     let (reference, candidate) = named_by_environment(&program);
     let subject = |path: &Path| Subject::check(path).map_err(|error| format!("{error:#}"));
-    let suite = Suite {
-        program,
-        host: Host::look(),
-        reference: Source::Run(subject(&reference)?),
-        candidate: subject(&candidate)?,
-        known: verdict::load(&here.join("../fixtures/divergences.toml"))
-            .map_err(|error| format!("{error:#}"))?,
-        judge_candidate: true,
-        fault: Some(Fault {
-            library: PathBuf::from(env!("CONMON_COMPAT_SLY_FAULTS")),
-            name: sly.r#do.join("\n"),
-        }),
-        deadline: Some(DEADLINE),
-    };
-    let outcome = suite.run_one(&Task { scenario: scenario.into(), runtime });
+    let known = verdict::load(&here.join("../fixtures/divergences.toml"))
+        .map_err(|error| format!("{error:#}"))?;
+    let reference = Source::Run(subject(&reference)?);
+    let mut comparison = Comparison::new(program, reference, subject(&candidate)?, known);
+    comparison.equals = false;
+    comparison.fault = Some(Fault {
+        library: PathBuf::from(env!("CONMON_COMPAT_SLY_FAULTS")),
+        name: sly.r#do.join("\n"),
+    });
+    comparison.deadline = Some(DEADLINE);
+    let outcome = comparison.play(&scenarios::case(scenario.into(), runtime));
     match &outcome.result {
-        TaskResult::Judged { verdict, .. } if !verdict.is_good() => Ok(Some(true)),
-        TaskResult::Judged { .. } => {
-            Ok(Some(!suite.stale(std::slice::from_ref(&outcome), false).is_empty()))
+        CaseResult::Judged(judged) if !judged.verdict.is_good() => Ok(Some(true)),
+        CaseResult::Judged(_) => {
+            Ok(Some(!comparison.stale(std::slice::from_ref(&outcome), false).is_empty()))
         }
-        TaskResult::Broken(reason) => Err(reason.clone()),
-        TaskResult::Skipped(reason) => {
+        CaseResult::Broken(reason) => Err(reason.clone()),
+        CaseResult::Skipped(reason) => {
             println!("skipped: {}: {reason:?}", sly.name);
             Ok(None)
         }

@@ -1,4 +1,4 @@
-//! The commands that play a table of cases: what they say of themselves, what they refuse, and that they play.
+//! Cases of every table through one command: listed, shown, played, reported; and what earlier commands did.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
@@ -12,6 +12,7 @@ use predicates::prelude::PredicateBooleanExt;
 use predicates::str::{contains, starts_with};
 use rstest::rstest;
 
+const SUITE: &str = env!("CARGO_BIN_EXE_conmon-compat");
 const PODMAN: &str = env!("CARGO_BIN_EXE_podman-compat");
 const CRIO: &str = env!("CARGO_BIN_EXE_crio-compat");
 
@@ -24,42 +25,64 @@ fn is_root() -> bool {
 }
 
 #[rstest]
-#[case::podman(PODMAN, "podman-compat")]
-#[case::crio(CRIO, "crio-compat")]
-fn says_its_options(#[case] program: &str, #[case] name: &str) {
-    let usage = contains(format!("Usage: {name} [OPTIONS]"));
-    let options = contains("--filter <FILTER>").and(contains("--runtime <RUNTIME>"));
-    Command::new(program).arg("--help").assert().success().stdout(usage.and(options));
-    Command::new(program).arg("--version").assert().success().stdout(starts_with(name.to_owned()));
-}
-
-#[rstest]
-#[case::podman(PODMAN)]
-#[case::crio(CRIO)]
-fn a_run_of_nothing_is_refused(#[case] program: &str) {
-    for option in ["--repeat", "--jobs"] {
-        let refusal = contains(format!("{option} <")).and(contains("a number from 1 on"));
-        Command::new(program).args([option, "0"]).assert().code(2).stderr(refusal);
-    }
-    let none = Command::new(program).args(["--filter", "no such case"]).assert();
-    none.code(2).stderr(contains("no case matches"));
-}
-
-#[rstest]
-#[case::podman(PODMAN, "run/passes-the-exit-status-on")]
-#[case::crio(CRIO, "create/reports-the-pid@crun")]
-fn lists_and_plays_a_case_and_reports_it(#[case] program: &str, #[case] id: &str) {
-    let listed = Command::new(program).args(["--list", "--filter", id]).assert().success();
-    listed.stdout(contains(id));
+#[case::podman("podman/run/passes-the-exit-status-on")]
+#[case::crio("crio/create/reports-the-pid@crun")]
+#[case::scenario("exit/exit_files_before_the_exit_command@crun")]
+fn lists_plays_and_reports_a_case_of_any_table(#[case] filter: &str) {
+    let name = filter.trim_end_matches("@crun");
+    let listed = Command::new(SUITE).args(["list", "--filter", filter]).assert().success();
+    listed.stdout(starts_with(name.to_owned()).and(contains("\n").count(1)));
+    Command::new(SUITE).args(["show", name]).assert().success().stdout(contains(name));
     if !is_root() {
         return;
     }
     let reports = tempfile::tempdir().unwrap();
-    let report = reports.path().join("report.xml");
-    let mut command = Command::new(program);
-    command.args(["--runtime", "crun", "--filter", id, "--junit"]).arg(&report);
-    command.assert().success().stdout(contains(id).and(contains("0 failed")));
-    assert!(std::fs::read_to_string(&report).unwrap().contains("<testcase"));
+    let report = |format: &str| reports.path().join(format);
+    let mut command = Command::new(SUITE);
+    command.args(["run", "--filter", filter, "--junit"]).arg(report("junit"));
+    command.arg("--json").arg(report("json")).arg("--html").arg(report("html"));
+    let passed = contains("1 passed, 0 failed, 0 skipped\n");
+    command.assert().success().stdout(contains(name).and(passed));
+    for (format, text) in [("junit", "<testcase name="), ("json", "\"case\": "), ("html", "<td>")] {
+        let written = fs::read_to_string(report(format)).unwrap();
+        assert!(
+            written.contains(&format!("{text}\"{name}"))
+                || written.contains(&format!("{text}{name}")),
+            "{written}"
+        );
+    }
+    let tap = Command::new(SUITE).args(["run", "--tap", "--filter", filter]).assert().success();
+    tap.stdout(contains("1..1\nok 1 - ").and(contains(name)));
+}
+
+#[test]
+fn a_run_of_nothing_is_refused() {
+    for (words, reason) in [
+        (["run", "--repeat", "0"], "a number from 1 on"),
+        (["run", "--jobs", "0"], "a number from 1 on"),
+        (["run", "--table", "docker"], "possible values: scenarios, crio, podman"),
+        (["run", "--filter", "no such case"], "no case fits"),
+    ] {
+        Command::new(SUITE).args(words).assert().code(2).stderr(contains(reason));
+    }
+}
+
+#[rstest]
+#[case::podman(PODMAN, "run/passes-the-exit-status-on", "podman/run/passes-the-exit-status-on")]
+#[case::crio(CRIO, "create/reports-the-pid@crun", "crio/create/reports-the-pid crun")]
+fn an_earlier_command_does_what_it_did(
+    #[case] program: &str,
+    #[case] filter: &str,
+    #[case] key: &str,
+) {
+    let listed = Command::new(program).args(["--list", "--filter", filter]).assert().success();
+    listed.stdout(starts_with(key.to_owned()).and(contains("\n").count(1)));
+    let help = Command::new(program).arg("--help").assert().success();
+    help.stdout(contains("Usage: conmon-compat run"));
+    if is_root() {
+        let played = Command::new(program).args(["--filter", filter]).assert().success();
+        played.stdout(contains("1 passed, 0 failed, 0 skipped"));
+    }
 }
 
 /// A monitor that fails once for a container named `c`, and works from then on.
@@ -88,15 +111,16 @@ fn only_the_reference_gets_a_second_try(
     }
     let directory = tempfile::tempdir().unwrap();
     let monitor = failing_once(directory.path(), Path::new("/usr/bin/conmon"));
-    let mut command = Command::new(PODMAN);
-    command.args(["--filter", "run/detaches-at-once-and-is-waited-for", side]).arg(monitor);
+    let mut command = Command::new(SUITE);
+    let case = "podman/run/detaches-at-once-and-is-waited-for";
+    command.args(["run", "--filter", case, side]).arg(monitor);
     command.assert().code(status).stderr(contains(said));
 }
 
 #[rstest]
 #[case::podman(PODMAN, &["--list"])]
 #[case::crio(CRIO, &["--list"])]
-#[case::scenarios(env!("CARGO_BIN_EXE_conmon-compat"), &["list"])]
+#[case::scenarios(SUITE, &["list"])]
 fn a_reader_that_leaves_does_no_harm(#[case] program: &str, #[case] words: &[&str]) {
     let (reader, writer) = nix::unistd::pipe().unwrap();
     drop(reader);

@@ -1,16 +1,16 @@
 //! The suite notices a broken monitor: each fault of `faults/faults.rs`, put into the C
-//! reference, is reported by the scenario named beside it, and the reference without a fault
+//! reference, is reported by the case named beside it, and the reference without a fault
 //! passes them all.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
 use std::path::{Path, PathBuf};
 
-use conmon_compat::host::Host;
+use conmon_compat::case::{CaseResult, Comparison, Judged, Outcome, Source};
 use conmon_compat::host::subject::Subject;
 use conmon_compat::report::text;
-use conmon_compat::scenario::{RuntimeKind, Scenario};
-use conmon_compat::suite::{Outcome, Source, Suite, Task, TaskResult};
+use conmon_compat::scenario::RuntimeKind;
+use conmon_compat::tables;
 use conmon_compat::world::programs::Fault;
 use rstest::rstest;
 
@@ -22,28 +22,28 @@ const JOURNAL: &str = "logging/journald_fields";
 /// Seconds; enough for a run, and little for the faults that end in a wait for ever.
 const DEADLINE: f64 = 8.0;
 
-fn run(fault: Option<&str>, scenario: &str) -> Option<Outcome> {
+fn run(fault: &str, name: &str) -> Option<Outcome> {
     let library = PathBuf::from(env!("CONMON_COMPAT_FAULTS"));
-    let host = Host::look();
-    let able = nix::unistd::geteuid().is_root() && library.exists();
-    if !able || host.crun.is_none() || !Path::new(REFERENCE).exists() {
-        eprintln!("skipped: this needs root, crun, {REFERENCE} and the library of faults");
+    if !nix::unistd::geteuid().is_root() || !library.exists() || !Path::new(REFERENCE).exists() {
+        eprintln!("skipped: this needs root, {REFERENCE} and the library of faults");
         return None;
     }
-    let path = format!("{}/../fixtures/scenarios/{scenario}.toml", env!("CARGO_MANIFEST_DIR"));
-    let scenario = Scenario::load(Path::new(&path)).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+    let table =
+        if name.starts_with("crio/") { tables::crio::NAME } else { tables::scenarios::NAME };
+    let cases = tables::table(table, &fixtures, &[RuntimeKind::Crun]).unwrap().cases;
+    let case = cases.into_iter().find(|case| case.name() == name).unwrap();
     let reference = Subject::check(Path::new(REFERENCE)).unwrap();
-    let suite = Suite {
-        program: env!("CARGO_BIN_EXE_conmon-compat").into(),
-        host,
-        reference: Source::Run(reference.clone()),
-        candidate: reference,
-        known: Vec::new(),
-        judge_candidate: false,
-        fault: fault.map(|name| Fault { library, name: name.into() }),
-        deadline: Some(DEADLINE),
-    };
-    Some(suite.run_one(&Task { scenario: scenario.into(), runtime: RuntimeKind::Crun }))
+    let program = env!("CARGO_BIN_EXE_conmon-compat").into();
+    let mut comparison =
+        Comparison::new(program, Source::Run(reference.clone()), reference, Vec::new());
+    if let Some(lack) = case.lack(&comparison.host) {
+        eprintln!("skipped: {lack}");
+        return None;
+    }
+    comparison.fault = Some(Fault { library, name: fault.into() });
+    comparison.deadline = Some(DEADLINE);
+    Some(comparison.play(&case))
 }
 
 #[rstest]
@@ -87,20 +87,53 @@ fn run(fault: Option<&str>, scenario: &str) -> Option<Outcome> {
 #[case::oom_missing("oom-missing", "oom/kill_is_recorded")]
 #[case::kills_nobody("kills-nobody", "timeouts/timeout_kills_the_container")]
 fn a_fault_is_reported(#[case] fault: &str, #[case] scenario: &str) {
-    let Some(outcome) = run(Some(fault), scenario) else { return };
+    let Some(outcome) = run(fault, scenario) else { return };
     let reported = match &outcome.result {
-        TaskResult::Judged { verdict, .. } => !verdict.is_good(),
-        TaskResult::Broken(reason) => panic!("{reason}"),
-        TaskResult::Skipped(_) => return,
+        CaseResult::Judged(judged) => !judged.verdict.is_good(),
+        CaseResult::Broken(reason) => panic!("{reason}"),
+        CaseResult::Skipped(_) => return,
     };
     assert!(reported, "nothing was said about {fault}");
+}
+
+/// What CRI-O needs is not given, so equal monitors would not pass either.
+#[rstest]
+#[case::exit_newline("exit-newline", "crio/create/reports-the-pid")]
+#[case::persist_exit_missing("persist-exit-missing", "crio/create/reports-the-pid")]
+#[case::sync_lost("sync-lost", "crio/create/reports-the-pid")]
+#[case::missing_newline("missing-newline", "crio/log/has-the-form-of-the-cri")]
+#[case::short_fraction("short-fraction", "crio/log/has-the-form-of-the-cri")]
+#[case::attach_stream("attach-stream", "crio/attach/tells-the-streams-apart")]
+#[case::winsize_swapped("winsize-swapped", "crio/attach/resizes-the-terminal")]
+#[case::socket_link("socket-link", "crio/attach/tells-the-streams-apart")]
+#[case::kills_nobody("kills-nobody", "crio/exec/times-out")]
+#[case::sigpipe_kept("sigpipe-kept", "crio/stop/survives-the-kill-signal-of-its-scope")]
+fn cri_o_does_not_get_what_it_needs(#[case] fault: &str, #[case] case: &str) {
+    let Some(outcome) = run(fault, case) else { return };
+    let missed = |judged: &Judged| {
+        judged.verdict.broken.iter().all(|text| text.starts_with("candidate: "))
+            && !judged.verdict.broken.is_empty()
+    };
+    assert!(
+        matches!(&outcome.result, CaseResult::Judged(judged) if missed(judged)),
+        "nothing was said about {fault}: {}",
+        text::story(&outcome, &[])
+    );
 }
 
 /// The library itself must not be what is noticed.
 #[rstest]
 fn the_library_without_a_fault_is_not_reported(
-    #[values(PLAIN, ATTACH, JOURNAL, "control/resize_reaches_the_terminal")] scenario: &str,
+    #[values(
+        PLAIN,
+        ATTACH,
+        JOURNAL,
+        "control/resize_reaches_the_terminal",
+        "crio/create/reports-the-pid",
+        "crio/attach/resizes-the-terminal"
+    )]
+    case: &str,
 ) {
-    let Some(outcome) = run(Some("none"), scenario) else { return };
-    assert!(outcome.is_good(), "{}", text::details(&outcome, &[], false));
+    let Some(outcome) = run("none", case) else { return };
+    assert!(outcome.is_good(), "{}", text::story(&outcome, &[]));
 }

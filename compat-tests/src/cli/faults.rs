@@ -1,14 +1,16 @@
 //! `conmon-compat faults`: one system call fails, and everything owed is owed all the same.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
+use super::selection::program;
 use crate::faults::run::{self, Plan};
 use crate::faults::{exceptions, tell};
 use crate::host::subject::Subject;
 use crate::stdout;
+use crate::tables::fixtures;
 use crate::world::programs;
 
 /// The options of `faults`.
@@ -44,13 +46,13 @@ impl FaultArgs {
     ///
     /// The suite cannot play.
     pub fn run(&self) -> Result<bool> {
-        let program = std::env::current_exe()?;
+        let program = program()?;
         let stage = programs::helper(&program, "fault-stage")?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let candidate = self.candidate.clone().unwrap_or_else(|| program.with_file_name("conmon"));
         let known = match &self.exceptions {
             Some(path) => path.clone(),
-            None => default_exceptions()?,
+            None => fixtures::find(None, &program)?.join("faults.toml"),
         };
         let mut passed = true;
         let references = self.reference.iter().map(|path| (path, false));
@@ -75,12 +77,4 @@ impl FaultArgs {
         }
         Ok(passed)
     }
-}
-
-fn default_exceptions() -> Result<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/faults.toml");
-    ["fixtures/faults.toml".into(), beside, "/usr/share/conmon-compat/faults.toml".into()]
-        .into_iter()
-        .find(|path: &PathBuf| path.is_file())
-        .context("no list of exceptions found: use --exceptions FILE")
 }

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::suite::{Outcome, TaskResult};
+use crate::case::{CaseResult, Outcome};
 
 /// Writes both observations of an outcome below a directory.
 pub fn keep(directory: &Path, outcome: &Outcome) -> Result<()> {
-    let TaskResult::Judged { reference, candidate, .. } = &outcome.result else { return Ok(()) };
-    let key = outcome.task.key();
-    if let Some(reference) = reference {
-        write(&file(directory, &key, ".reference"), reference)?;
+    let CaseResult::Judged(judged) = &outcome.result else { return Ok(()) };
+    let key = outcome.case.key();
+    if let Some(reference) = &judged.reference {
+        write(&file(directory, &key, ".reference"), &reference.value)?;
     }
-    write(&file(directory, &key, ".candidate"), candidate)
+    write(&file(directory, &key, ".candidate"), &judged.candidate.value)
 }
 
 /// `DIR/area/behaviour.runtime.json`

@@ -2,14 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, mpsc};
 
-use crate::host::Host;
-use crate::host::subject::{Subject, is_ours};
-use crate::observation::Observation;
-use crate::stdout;
-use crate::suite::{self, Source, Suite};
-use crate::world::keeper;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -17,6 +11,14 @@ use serde::{Deserialize, Serialize};
 use super::files::{file, read, write};
 use super::run::{Known, Output, compare};
 use super::selection::{Pace, Selection, built_monitor, program, subject};
+use crate::case::{Case, CaseResult, Comparison, Judged, Outcome, Side, Source};
+use crate::host::Host;
+use crate::host::subject::Subject;
+use crate::observation::Observation;
+use crate::scenario::RuntimeKind;
+use crate::tables::scenarios;
+use crate::verdict::{Seen, Verdict};
+use crate::{runner, stdout, stop};
 
 /// Who was recorded.
 #[derive(Serialize, Deserialize)]
@@ -57,73 +59,94 @@ pub struct CheckArgs {
     known: Known,
 }
 
+/// A case that is only looked at, and what was seen written down.
+struct Recording {
+    case: Arc<dyn Case>,
+    to: PathBuf,
+}
+
+impl Case for Recording {
+    fn name(&self) -> &str {
+        self.case.name()
+    }
+
+    fn runtime(&self) -> Option<RuntimeKind> {
+        self.case.runtime()
+    }
+
+    fn why(&self) -> &str {
+        self.case.why()
+    }
+
+    fn lack(&self, host: &Host) -> Option<String> {
+        self.case.lack(host)
+    }
+
+    fn observe(&self, monitor: &Subject, side: Side, comparison: &Comparison) -> Result<Seen> {
+        self.case.observe(monitor, side, comparison)
+    }
+
+    fn play(&self, comparison: &Comparison) -> Result<Judged> {
+        let seen = self.observe(&comparison.candidate, Side::Candidate, comparison)?;
+        write(&self.to, &seen.value)?;
+        Ok(Judged { verdict: Verdict::default(), reference: None, candidate: Seen::default() })
+    }
+}
+
 impl RecordArgs {
     pub fn run(self) -> Result<bool> {
         let binary = Subject::check(&self.binary)?;
-        let host = Host::look();
-        let program = program()?;
-        let tasks = self.selection.tasks()?;
+        let mut tables = self.selection.of_table(scenarios::NAME).tables()?;
         let about = About { version: binary.version.clone(), label: binary.label.clone() };
         std::fs::create_dir_all(&self.out)
             .with_context(|| format!("cannot create {}", self.out.display()))?;
         write(&self.out.join("about.json"), &about)?;
-        let todo = Mutex::new(tasks.iter());
-        let failures = Mutex::new(Vec::new());
-        let next = || todo.lock().ok().and_then(|mut todo| todo.next());
-        std::thread::scope(|scope| {
-            for _ in 0..self.pace.jobs() {
-                scope.spawn(|| {
-                    while let Some(task) = next() {
-                        if host.obstacle(&task.scenario, task.runtime).is_some() {
-                            continue;
-                        }
-                        let seen = suite::observe(&program, &host, task, &binary);
-                        let done =
-                            seen.and_then(|seen| write(&file(&self.out, &task.key(), ""), &seen));
-                        if let (Err(error), Ok(mut failures)) = (done, failures.lock()) {
-                            failures.push(format!("{}: {error:#}", task.key()));
-                        }
-                    }
-                });
+        for case in tables.iter_mut().flat_map(|table| &mut table.cases) {
+            let to = file(&self.out, &case.key(), "");
+            *case = Arc::new(Recording { case: case.clone(), to });
+        }
+        let label = binary.label.clone();
+        let comparison =
+            Comparison::new(program()?, Source::Run(binary.clone()), binary, Vec::new());
+        stop::on_signals();
+        let (sender, outcomes) = mpsc::channel();
+        runner::run(&comparison, &tables, self.pace.is(), &sender);
+        drop(sender);
+        let mut failures = Vec::new();
+        for Outcome { case, result, .. } in outcomes {
+            if let CaseResult::Broken(reason) = result {
+                failures.push(format!("{}: {reason}", case.key()));
             }
-        });
-        keeper::tidy(&program);
-        let failures = failures.into_inner().unwrap_or_default();
+        }
         if !failures.is_empty() {
             bail!("not recorded:\n{}", failures.join("\n"));
         }
-        stdout::print_line(format_args!("{} recorded in {}", binary.label, self.out.display()));
+        anyhow::ensure!(!stop::asked(), "stopped by a signal: not everything is recorded");
+        stdout::print_line(format_args!("{label} recorded in {}", self.out.display()));
         Ok(true)
     }
 }
 
 impl CheckArgs {
     pub fn run(self) -> Result<bool> {
-        let tasks = self.selection.tasks()?;
+        let selection = self.selection.of_table(scenarios::NAME);
+        let tables = selection.tables()?;
         let about: About = read(&self.golden.join("about.json"))?;
         let mut seen = BTreeMap::new();
-        for task in &tasks {
-            let path = file(&self.golden, &task.key(), "");
+        for case in tables.iter().flat_map(|table| &table.cases) {
+            let path = file(&self.golden, &case.key(), "");
             if path.exists() {
-                seen.insert(task.key(), read::<Observation>(&path)?);
+                seen.insert(case.key(), scenarios::seen(&read::<Observation>(&path)?)?);
             }
         }
-        let candidate = subject(self.candidate.as_ref(), "CONMON_CANDIDATE", &built_monitor()?)?;
-        let equals = is_ours(&about.version) || !candidate.is_ours();
-        let suite = Suite {
-            program: program()?,
-            host: Host::look(),
-            reference: Source::Recorded {
-                version: about.version,
-                label: format!("{} (recorded in {})", about.label, self.golden.display()),
-                seen,
-            },
-            candidate,
-            known: self.known.load(&self.selection.place.directory()?, equals)?,
-            judge_candidate: !self.known.are_equals(equals),
-            fault: None,
-            deadline: None,
+        let candidate = subject(self.candidate.as_ref(), &built_monitor()?)?;
+        let reference = Source::Recorded {
+            version: about.version,
+            label: format!("{} (recorded in {})", about.label, self.golden.display()),
+            seen,
         };
-        compare(&suite, &tasks, &self.pace, &self.output, self.selection.is_complete())
+        let mut comparison = Comparison::new(program()?, reference, candidate, Vec::new());
+        self.known.teach(&mut comparison, &selection.place)?;
+        compare(&comparison, &tables, &self.pace, &self.output, self.selection.is_complete())
     }
 }

@@ -5,7 +5,6 @@ mod files;
 mod golden;
 mod run;
 mod selection;
-mod show;
 
 use crate::host::Host;
 use crate::scenario::RuntimeKind;
@@ -25,14 +24,14 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run scenarios under a reference and a candidate and show what differs
+    /// Play cases under a reference and a candidate and show what differs
     Run(run::RunArgs),
-    /// List the scenarios
+    /// List the cases, and what keeps them from being played here
     List(Selection),
-    /// Show what a scenario does, and how to do it by hand
+    /// Show what a case does, and how to do it by hand
     Show {
-        /// `area/behaviour`
-        scenario: String,
+        /// As `list` says it: `area/behaviour`, `podman/area/behaviour`
+        case: String,
         #[command(flatten)]
         place: Place,
     },
@@ -40,7 +39,7 @@ enum Command {
     Record(golden::RecordArgs),
     /// Compare a candidate with recorded observations
     Check(golden::CheckArgs),
-    /// Say what this host lacks and which scenarios will be skipped for it
+    /// Say what this host lacks and which cases will be skipped for it
     Doctor(Selection),
     /// Let one system call of a monitor fail in each of some thousand lives of a container
     Faults(faults::FaultArgs),
@@ -53,22 +52,8 @@ impl Cli {
     pub fn run(self) -> Result<bool> {
         match self.command {
             Command::Run(args) => args.run(),
-            Command::List(selection) => {
-                for task in selection.tasks()? {
-                    let data = &task.scenario.data;
-                    let (why, rules) = (data.why.replace('\n', " "), data.rules.join(" "));
-                    stdout::print_line(format_args!("{:60} {why} [{rules}]", task.key()));
-                }
-                Ok(true)
-            }
-            Command::Show { scenario, place } => {
-                let all = place.load()?;
-                let found = all.iter().find(|s| s.name == scenario);
-                let found = found
-                    .with_context(|| format!("no scenario `{scenario}`; `list` shows them all"))?;
-                stdout::print(show::describe(found)?);
-                Ok(true)
-            }
+            Command::List(selection) => list(&selection),
+            Command::Show { case, place } => show(&case, place),
             Command::Record(args) => args.run(),
             Command::Check(args) => args.run(),
             Command::Faults(args) => args.run(),
@@ -77,6 +62,26 @@ impl Cli {
             Command::Bench => bail!("bench is the first word or none"),
         }
     }
+}
+
+fn list(selection: &Selection) -> Result<bool> {
+    let host = Host::look();
+    for case in selection.tables()?.iter().flat_map(|table| &table.cases) {
+        let (why, rules) = (case.why().replace('\n', " "), case.proves().join(" "));
+        let rules = if rules.is_empty() { rules } else { format!(" [{rules}]") };
+        let lack = case.lack(&host).map_or(String::new(), |lack| format!(" [skipped: {lack}]"));
+        stdout::print_line(format_args!("{:60} {why}{rules}{lack}", case.key()));
+    }
+    Ok(true)
+}
+
+fn show(name: &str, place: Place) -> Result<bool> {
+    let tables = Selection::everything(place).tables()?;
+    let mut cases = tables.iter().flat_map(|table| &table.cases);
+    let found = cases.find(|case| case.name() == name || case.key() == name);
+    let found = found.with_context(|| format!("no case `{name}`; `list` shows them all"))?;
+    stdout::print(found.story()?);
+    Ok(true)
 }
 
 fn doctor(selection: &Selection) -> Result<bool> {
@@ -94,15 +99,13 @@ fn doctor(selection: &Selection) -> Result<bool> {
             stdout::print_line(format_args!("{} {problem:#}", console::style("lack").red()));
         }
     }
-    let tasks = selection.tasks()?;
-    let skipped: Vec<String> = tasks
+    let tables = selection.tables()?;
+    let cases: Vec<_> = tables.iter().flat_map(|table| &table.cases).collect();
+    let skipped: Vec<String> = cases
         .iter()
-        .filter_map(|task| {
-            let reason = host.obstacle(&task.scenario, task.runtime)?;
-            Some(format!("  {}: {reason}", task.key()))
-        })
+        .filter_map(|case| Some(format!("  {}: {}", case.key(), case.lack(&host)?)))
         .collect();
-    stdout::print_line(format_args!("{} of {} runs will be skipped", skipped.len(), tasks.len()));
+    stdout::print_line(format_args!("{} of {} runs will be skipped", skipped.len(), cases.len()));
     skipped.iter().for_each(stdout::print_line);
     Ok(nix::unistd::geteuid().is_root())
 }

@@ -4,19 +4,18 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use crate::host::Host;
-use crate::host::cgroup;
-use crate::report::{html, machine, text};
-use crate::suite::{Outcome, Source, Suite, Task};
-use crate::world::keeper;
-use crate::world::programs::Fault;
-use crate::{stdout, verdict};
 use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::files;
-use super::selection::{Pace, Selection, built_monitor, program, subject};
+use super::selection::{Pace, Place, Selection, built_monitor, program, subject};
+use crate::case::{Comparison, Outcome, Source, Table};
+use crate::report::{Run, html, machine, text};
+use crate::tables::podman;
+use crate::world::keeper;
+use crate::world::programs::Fault;
+use crate::{runner, stdout, stop, verdict};
 
 #[derive(Args)]
 pub struct RunArgs {
@@ -37,9 +36,12 @@ pub struct RunArgs {
     /// Put a fault of this library into the candidate, to see that it is noticed
     #[arg(long, value_name = "LIBRARY:FAULT", value_parser = fault)]
     fault: Option<Fault>,
-    /// Seconds for each run, instead of the scenarios' own deadlines
+    /// Seconds for each scenario, instead of its own deadline
     #[arg(long, value_name = "SECONDS")]
     deadline: Option<f64>,
+    /// Leave the worlds of Podman's table where they are
+    #[arg(long)]
+    keep_worlds: bool,
 }
 
 fn fault(text: &str) -> Result<Fault, String> {
@@ -99,68 +101,58 @@ pub struct Known {
 }
 
 impl Known {
-    /// The entries, unless the two are to be compared as equals.
-    pub fn load(&self, scenarios: &Path, equals: bool) -> Result<Vec<verdict::Divergence>> {
-        if self.are_equals(equals) {
-            return Ok(Vec::new());
-        }
-        let beside = scenarios.with_file_name("divergences.toml");
-        let path = self.divergences.clone().unwrap_or(beside);
-        if self.divergences.is_none() && !path.exists() {
-            return Ok(Vec::new());
-        }
-        verdict::load(&path)
-    }
-
-    /// Whether the two are to be compared as equals: by their nature, or because it is asked.
-    pub fn are_equals(&self, by_nature: bool) -> bool {
+    /// Has a comparison know the entries that are asked for.
+    pub fn teach(&self, comparison: &mut Comparison, place: &Place) -> Result<()> {
         match self.divergences.as_deref() {
-            None => by_nature,
-            Some(path) => path == Path::new("none"),
+            None => comparison.known = place.divergences()?,
+            Some(path) if path == Path::new("none") => comparison.equals = true,
+            Some(path) => {
+                comparison.known = verdict::load(path)?;
+                comparison.equals = false;
+            }
         }
+        Ok(())
     }
 }
 
 impl RunArgs {
     pub fn run(self) -> Result<bool> {
-        let tasks = self.selection.tasks()?;
-        let reference =
-            subject(self.reference.as_ref(), "CONMON_REFERENCE", Path::new("/usr/bin/conmon"))?;
-        let candidate = subject(self.candidate.as_ref(), "CONMON_CANDIDATE", &built_monitor()?)?;
-        let equals = reference.is_same(&candidate) || reference.is_ours() || !candidate.is_ours();
-        let suite = Suite {
-            program: program()?,
-            host: Host::look(),
-            reference: Source::Run(reference),
-            candidate,
-            known: self.known.load(&self.selection.place.directory()?, equals)?,
-            judge_candidate: !self.known.are_equals(equals),
-            fault: self.fault,
-            deadline: self.deadline,
-        };
-        compare(&suite, &tasks, &self.pace, &self.output, self.selection.is_complete())
+        let tables = self.selection.tables()?;
+        let reference = subject(self.reference.as_ref(), Path::new("/usr/bin/conmon"))?;
+        let candidate = subject(self.candidate.as_ref(), &built_monitor()?)?;
+        let mut comparison =
+            Comparison::new(program()?, Source::Run(reference), candidate, Vec::new());
+        self.known.teach(&mut comparison, &self.selection.place)?;
+        comparison.fault = self.fault;
+        comparison.deadline = self.deadline;
+        comparison.keep_worlds = self.keep_worlds;
+        compare(&comparison, &tables, &self.pace, &self.output, self.selection.is_complete())
     }
 }
 
-/// Runs the tasks and writes every report asked for.
+/// Plays the tables and writes every report asked for.
 pub fn compare(
-    suite: &Suite,
-    tasks: &[Task],
+    comparison: &Comparison,
+    tables: &[Table],
     pace: &Pace,
     output: &Output,
     complete: bool,
 ) -> Result<bool> {
     anyhow::ensure!(nix::unistd::geteuid().is_root(), "worlds need namespaces: run as root");
     output.check()?;
-    cgroup::sweep();
-    let total = tasks.len() * pace.repeat;
+    if tables.iter().any(|table| table.name == podman::NAME) {
+        // Podman has no keeper to do it. There is no other thread yet.
+        keeper::hold_controllers()?;
+    }
+    stop::on_signals();
+    let total = tables.iter().map(|table| table.cases.len()).sum::<usize>() * pace.is().repeat;
     let bar = progress(total, output.tap);
     let (sender, receiver) = mpsc::channel::<Outcome>();
     let mut outcomes: Vec<Outcome> = Vec::with_capacity(total);
     std::thread::scope(|scope| {
-        scope.spawn(move || suite.run(tasks, pace.jobs(), pace.repeat, &sender));
+        scope.spawn(move || runner::run(comparison, tables, pace.is(), &sender));
         for mut outcome in receiver {
-            tell(&bar, &outcome, output, suite);
+            tell(&bar, &outcome, output, comparison);
             if !output.needs_observations() {
                 outcome.forget();
             }
@@ -168,18 +160,20 @@ pub fn compare(
         }
     });
     bar.finish_and_clear();
-    keeper::tidy(&suite.program);
-    outcomes.sort_by_key(|outcome| outcome.task.key());
-    let stale = suite.stale(&outcomes, complete);
+    outcomes.sort_by_key(|outcome| outcome.case.key());
+    let stopped = stop::asked();
+    let stale = comparison.stale(&outcomes, complete && !stopped);
+    let run = Run { comparison, outcomes: &outcomes, stale: &stale };
     if output.tap {
-        stdout::print(machine::tap(&outcomes, &stale));
+        stdout::print(machine::tap(&run));
     } else {
-        stdout::print(text::summary(suite, &outcomes, &stale));
+        stdout::print(text::summary(&run));
     }
-    write_files(suite, &outcomes, &stale, output)?;
+    write_files(&run, output)?;
+    anyhow::ensure!(!stopped, "stopped by a signal: the rest was not played");
     anyhow::ensure!(
-        outcomes.iter().any(|outcome| outcome.word() != "skipped"),
-        "every scenario was skipped: nothing was compared"
+        !outcomes.iter().all(Outcome::is_skipped),
+        "every case was skipped: nothing was compared"
     );
     Ok(stale.is_empty() && outcomes.iter().all(Outcome::is_good))
 }
@@ -196,8 +190,8 @@ fn progress(total: usize, tap: bool) -> ProgressBar {
     bar
 }
 
-fn tell(bar: &ProgressBar, outcome: &Outcome, output: &Output, suite: &Suite) {
-    let details = text::details(outcome, &suite.known, output.verbose);
+fn tell(bar: &ProgressBar, outcome: &Outcome, output: &Output, comparison: &Comparison) {
+    let details = text::details(outcome, &comparison.known, output.verbose);
     if output.tap {
         return;
     }
@@ -209,32 +203,27 @@ fn tell(bar: &ProgressBar, outcome: &Outcome, output: &Output, suite: &Suite) {
         return;
     }
     bar.inc(1);
-    bar.set_message(outcome.task.scenario.name.clone());
+    bar.set_message(outcome.case.name().to_owned());
     if !outcome.is_good() || output.verbose {
         bar.suspend(|| stdout::print_line(format_args!("{}{details}", text::line(outcome))));
     }
 }
 
-fn write_files(
-    suite: &Suite,
-    outcomes: &[Outcome],
-    stale: &[&verdict::Divergence],
-    output: &Output,
-) -> Result<()> {
+fn write_files(run: &Run<'_>, output: &Output) -> Result<()> {
     let write = |path: &PathBuf, content: String| {
         std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
     };
     if let Some(path) = &output.junit {
-        write(path, machine::junit(outcomes, stale))?;
+        write(path, machine::junit(run)?)?;
     }
     if let Some(path) = &output.json {
-        write(path, serde_json::to_string_pretty(&machine::json(suite, outcomes, stale))?)?;
+        write(path, serde_json::to_string_pretty(&machine::json(run))?)?;
     }
     if let Some(path) = &output.html {
-        write(path, html::page(suite, outcomes, stale))?;
+        write(path, html::page(run))?;
     }
     if let Some(directory) = &output.keep {
-        for outcome in outcomes {
+        for outcome in run.outcomes {
             files::keep(directory, outcome)?;
         }
     }

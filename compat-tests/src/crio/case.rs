@@ -1,7 +1,6 @@
 //! Cases, what a host must have for them, and what is known to differ in them.
 
 use anyhow::Result;
-use semver::{Version, VersionReq};
 
 use super::node::Node;
 
@@ -15,7 +14,6 @@ pub struct Case {
     pub play: fn(&mut Node) -> Result<()>,
     pub runtimes: Runtimes,
     pub needs: &'static [Need],
-    pub differs: &'static [Differs],
 }
 
 /// The runtimes a case is played with.
@@ -38,25 +36,6 @@ pub enum Need {
     Systemd,
 }
 
-/// A fact that is known to differ, and meant to.
-#[derive(Clone, Copy, Debug)]
-pub struct Differs {
-    pub fact: &'static str,
-    pub why: &'static str,
-    /// The row of our documents that says more.
-    pub link: &'static str,
-    /// The versions of the reference that differ.
-    pub reference: &'static str,
-}
-
-impl Differs {
-    /// True if the difference must show with this reference.
-    #[must_use]
-    pub fn applies_to(&self, reference: &Version) -> bool {
-        VersionReq::parse(self.reference).is_ok_and(|wanted| wanted.matches(reference))
-    }
-}
-
 impl Case {
     /// Area and name, by which a case is chosen and reported.
     #[must_use]
@@ -72,7 +51,7 @@ pub(super) const fn case(
     why: &'static str,
     play: fn(&mut Node) -> Result<()>,
 ) -> Case {
-    Case { area, name, why, play, runtimes: Runtimes::Real, needs: &[], differs: &[] }
+    Case { area, name, why, play, runtimes: Runtimes::Real, needs: &[] }
 }
 
 impl Case {
@@ -83,11 +62,6 @@ impl Case {
 
     pub(super) const fn needs(mut self, needs: &'static [Need]) -> Self {
         self.needs = needs;
-        self
-    }
-
-    pub(super) const fn differs(mut self, differs: &'static [Differs]) -> Self {
-        self.differs = differs;
         self
     }
 }

@@ -16,6 +16,9 @@ use crate::sys;
 use crate::world::mounts::{mount_proc, private_mounts};
 use crate::world::watchdog::end_at;
 
+/// The hidden sub-command.
+pub const COMMAND: &str = "__play-crio";
+
 /// The most a case may take, in limits of a single wait.
 const LIMITS_A_CASE: u64 = 8;
 

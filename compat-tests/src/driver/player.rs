@@ -13,6 +13,9 @@ use crate::world::mounts::private_mounts;
 use crate::world::request::Request;
 use crate::world::watchdog::end_at;
 
+/// The hidden sub-command.
+pub const COMMAND: &str = "__play";
+
 /// How many times longer than planned a scenario may take on a loaded machine.
 const SLOWEST: u32 = 4;
 

@@ -104,6 +104,12 @@ impl Host {
     }
 }
 
+/// Whether systemd is the first process.
+#[must_use]
+pub fn has_systemd() -> bool {
+    std::fs::read_to_string("/proc/1/comm").is_ok_and(|name| name.trim_end() == "systemd")
+}
+
 /// The busybox for the containers, which hold no library.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use regex_lite::Regex;
-use semver::{Version, VersionReq};
+use semver::VersionReq;
 use serde::Deserialize;
 
 /// One row of the table, as written in `fixtures/podman/AREA.toml`.
@@ -36,9 +36,6 @@ pub struct Case {
     /// Values that differ from run to run, by regular expression.
     #[serde(default)]
     pub mask: Vec<Mask>,
-    /// A difference that is known and meant.
-    #[serde(default)]
-    pub differs: Option<Differs>,
     /// The file's name without `.toml`.
     #[serde(skip)]
     pub area: String,
@@ -50,29 +47,6 @@ pub struct Mask {
     pub pattern: String,
     #[serde(rename = "as")]
     pub name: String,
-}
-
-/// Why the two monitors differ in a case.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Differs {
-    pub why: String,
-    /// The paragraph of our documents that says more.
-    pub link: String,
-    /// The reference differs in these versions; without it, in all.
-    #[serde(default)]
-    pub reference: Option<VersionReq>,
-}
-
-impl Differs {
-    /// True if the difference must show with this reference.
-    #[must_use]
-    pub fn applies_to(&self, reference: Option<&Version>) -> bool {
-        match (&self.reference, reference) {
-            (Some(wanted), Some(version)) => wanted.matches(version),
-            _ => true,
-        }
-    }
 }
 
 #[derive(Deserialize)]

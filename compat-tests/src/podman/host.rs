@@ -37,7 +37,7 @@ impl Host {
     ///
     /// Podman is missing, or does not say its version.
     pub fn probe() -> Result<Self, String> {
-        let systemd = file_has("/proc/1/comm", "systemd");
+        let systemd = crate::host::has_systemd();
         let user = succeeds("id", &["user"]) && Path::new("/run/user/1000/bus").exists();
         let facts = vec![
             (Fact::Systemd, given(systemd, "systemd is not the first process")),
@@ -105,22 +105,4 @@ fn podman_version() -> Result<Version, String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let version = text.split_whitespace().nth(2).and_then(|word| Version::parse(word).ok());
     version.ok_or_else(|| format!("podman --version says {text:?}"))
-}
-
-/// The version a monitor states, without build metadata.
-///
-/// # Errors
-///
-/// It does not run, or states none.
-pub fn monitor_version(path: &Path) -> Result<Version, String> {
-    let at = |reason: String| format!("{}: {reason}", path.display());
-    let output =
-        Command::new(path).arg("--version").output().map_err(|error| at(error.to_string()))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let word = text
-        .lines()
-        .next()
-        .and_then(|line| line.strip_prefix("conmon version "))
-        .unwrap_or_default();
-    Version::parse(word).map_err(|error| at(format!("--version says {text:?}: {error}")))
 }

@@ -7,7 +7,5 @@ pub mod case;
 pub mod fact;
 pub mod host;
 pub mod outcome;
-pub mod report;
 pub mod script;
-pub mod table;
 pub mod world;

@@ -4,61 +4,70 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use regex_lite::{Captures, Regex};
-use serde::Serialize;
-use similar::TextDiff;
+use serde_json::json;
 
 use super::case::Case;
 use super::script::{End, Finished};
+use crate::verdict::{Seen, Unmet};
 
-/// Everything a user of Podman could have noticed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Outcome {
-    /// `exited N`, or `timed out`.
-    pub end: String,
-    pub stdout: String,
-    pub stderr: String,
-    /// Monitors that were still there after all containers had been removed.
-    pub left: Vec<String>,
+/// Everything a user of Podman could have noticed, as fields: `end` (`exited N`, `timed out`), `stdout` and `stderr` by lines, and
+/// in `left` the monitors that were still there after all containers had been removed. Names what differs from run to run, and
+/// nothing else. Expected lines that are not there had to be.
+#[must_use]
+pub fn seen(
+    case: &Case,
+    finished: &Finished,
+    left: Vec<String>,
+    world: &Path,
+    monitor: &Path,
+) -> Seen {
+    let end = match finished.end {
+        End::Exited(status) => format!("exited {status}"),
+        End::TimedOut => "timed out".to_owned(),
+        End::Stopped => "stopped".to_owned(),
+    };
+    let mut names = Names::default();
+    let mut text = |bytes: &[u8]| {
+        let text = escape(bytes)
+            .replace(&world.display().to_string(), "[WORLD]")
+            .replace(&monitor.display().to_string(), "[CONMON]");
+        let mut text = names.apply(&text);
+        for mask in &case.mask {
+            if let Ok(pattern) = Regex::new(&mask.pattern) {
+                let name = format!("[{}]", mask.name);
+                text = pattern.replace_all(&text, regex_lite::NoExpand(&name)).into_owned();
+            }
+        }
+        if case.any_order { sorted(&text) } else { text }
+    };
+    let (stdout, stderr) = (text(&finished.stdout), text(&finished.stderr));
+    let missing = |line: &&String| !stdout.lines().any(|found| found == *line);
+    let unmet = case.expect.iter().filter(missing);
+    let unmet = unmet.map(|line| Unmet {
+        path: "stdout".to_owned(),
+        text: format!(
+            "the line `{line}` is missing; it ended so: {end}, {}",
+            tail(&stdout, &stderr)
+        ),
+    });
+    Seen {
+        unmet: unmet.collect(),
+        value: json!({"end": end, "stdout": lines(&stdout), "stderr": lines(&stderr), "left": left}),
+    }
 }
 
-impl Outcome {
-    /// Names what differs from run to run, and nothing else.
-    #[must_use]
-    pub fn new(
-        case: &Case,
-        finished: &Finished,
-        left: Vec<String>,
-        world: &Path,
-        monitor: &Path,
-    ) -> Self {
-        let end = match finished.end {
-            End::Exited(status) => format!("exited {status}"),
-            End::TimedOut => "timed out".to_owned(),
-            End::Stopped => "stopped".to_owned(),
-        };
-        let mut names = Names::default();
-        let mut text = |bytes: &[u8]| {
-            let text = escape(bytes)
-                .replace(&world.display().to_string(), "[WORLD]")
-                .replace(&monitor.display().to_string(), "[CONMON]");
-            let mut text = names.apply(&text);
-            for mask in &case.mask {
-                if let Ok(pattern) = Regex::new(&mask.pattern) {
-                    let name = format!("[{}]", mask.name);
-                    text = pattern.replace_all(&text, regex_lite::NoExpand(&name)).into_owned();
-                }
-            }
-            if case.any_order { sorted(&text) } else { text }
-        };
-        Self { end, stdout: text(&finished.stdout), stderr: text(&finished.stderr), left }
-    }
+/// Text as lines, each with its line feed, so that one that lacks it differs.
+fn lines(text: &str) -> Vec<String> {
+    text.split_inclusive('\n').map(|line| line.replace('\n', "\\n")).collect()
+}
 
-    /// The expected lines that are not there.
-    #[must_use]
-    pub fn misses<'a>(&self, case: &'a Case) -> Vec<&'a str> {
-        let has = |line: &str| self.stdout.lines().any(|found| found == line);
-        case.expect.iter().map(String::as_str).filter(|line| !has(line)).collect()
-    }
+/// The last of what was said, to see why a line is missing.
+fn tail(stdout: &str, stderr: &str) -> String {
+    let last = |text: &str| {
+        let from = text.lines().count().saturating_sub(20);
+        text.lines().skip(from).map(|line| format!("\n  {line}")).collect::<String>()
+    };
+    format!("stdout:{}\nstderr:{}", last(stdout), last(stderr))
 }
 
 fn sorted(text: &str) -> String {
@@ -111,27 +120,6 @@ impl Names {
     }
 }
 
-/// Shows where two outcomes differ, line by line; empty if they do not.
-#[must_use]
-pub fn difference(reference: &Outcome, candidate: &Outcome) -> String {
-    let mut shown = String::new();
-    let fields = [
-        ("end", format!("{}\n", reference.end), format!("{}\n", candidate.end)),
-        ("stdout", reference.stdout.clone(), candidate.stdout.clone()),
-        ("stderr", reference.stderr.clone(), candidate.stderr.clone()),
-        ("left", reference.left.join("\n") + "\n", candidate.left.join("\n") + "\n"),
-    ];
-    for (field, before, after) in fields {
-        if before != after {
-            let diff = TextDiff::from_lines(&before, &after);
-            let diff =
-                diff.unified_diff().context_radius(3).header("reference", "candidate").to_string();
-            shown.push_str(&format!("{field}:\n{diff}"));
-        }
-    }
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,18 +158,9 @@ mod tests {
     }
 
     #[test]
-    fn shows_the_field_that_differs() {
-        let outcome = |stdout: &str| Outcome {
-            end: "exited 0".into(),
-            stdout: stdout.into(),
-            stderr: String::new(),
-            left: vec![],
-        };
-        assert_eq!(difference(&outcome("a\n"), &outcome("a\n")), "");
-        let shown = difference(&outcome("a\n"), &outcome("b\n"));
-        assert!(
-            shown.starts_with("stdout:") && shown.contains("-a") && shown.contains("+b"),
-            "{shown}"
-        );
+    fn a_missing_line_feed_is_seen() {
+        assert_eq!(lines("a\nb"), ["a\\n", "b"]);
+        assert_ne!(lines("a\n"), lines("a"));
+        assert!(lines("").is_empty());
     }
 }

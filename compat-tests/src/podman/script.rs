@@ -6,15 +6,13 @@ use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-/// Set when the whole run is to end.
-pub static STOP: AtomicBool = AtomicBool::new(false);
+use crate::stop;
 
 /// How a script ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +72,7 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<End> {
                 status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
             ));
         }
-        let stop = STOP.load(Ordering::Relaxed);
+        let stop = stop::asked();
         if stop || Instant::now() >= deadline {
             if let Ok(group) = i32::try_from(child.id()) {
                 let _already_gone = killpg(Pid::from_raw(group), Signal::SIGKILL);

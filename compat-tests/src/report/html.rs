@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::suite::{Outcome, Suite, TaskResult};
+use super::{Run, by_area};
+use crate::case::{CaseResult, Comparison, Judged, Outcome, WORDS};
+use crate::scenario::RuntimeKind;
 use crate::verdict::Divergence;
 use crate::verdict::diff::{self, Difference, Tag};
 
@@ -38,40 +40,48 @@ document.getElementById('only').addEventListener('input', e => {
 });
 ";
 
+/// The columns of the matrix: the runtimes, and cases that are played with whatever works.
+const COLUMNS: [(Option<RuntimeKind>, &str); 4] = [
+    (Some(RuntimeKind::Crun), "crun"),
+    (Some(RuntimeKind::Runc), "runc"),
+    (Some(RuntimeKind::Standin), "stand-in"),
+    (None, ""),
+];
+
 /// The whole page.
-pub fn page(suite: &Suite, outcomes: &[Outcome], stale: &[&Divergence]) -> String {
+pub fn page(run: &Run<'_>) -> String {
+    let Run { comparison, outcomes, stale } = run;
     let mut out = String::from("<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">");
     let _ = write!(
         out,
         "<meta name=\"viewport\" content=\"width=device-width\"><title>conmon-compat</title><style>{STYLE}</style>\
          <h1>Two monitors compared</h1><table><tr><th>reference<td>{}<tr><th>candidate<td>{} ({})</table>",
-        html(&suite.reference.label()),
-        html(&suite.candidate.path.display().to_string()),
-        html(&suite.candidate.label),
+        html(&comparison.reference.label()),
+        html(&comparison.candidate.path.display().to_string()),
+        html(&comparison.candidate.label),
     );
     areas(&mut out, outcomes);
     if !stale.is_empty() {
         out.push_str("<h2>Known divergences that did not show</h2><ul>");
-        for entry in stale {
+        for entry in *stale {
             let name = format!("{}: {}", entry.scenario.joined(), entry.path.joined());
             let _ = write!(out, "<li class=\"DIFFERS\">{} — {}", html(&name), html(&entry.why));
         }
         out.push_str("</ul>");
     }
-    matrix(&mut out, suite, outcomes);
+    matrix(&mut out, comparison, outcomes);
     let _ = write!(out, "<script>{SCRIPT}</script></html>");
     out
 }
 
 fn areas(out: &mut String, outcomes: &[Outcome]) {
-    let words = ["same", "explained", "alone", "DIFFERS", "broken", "skipped"];
     out.push_str("<h2>By area</h2><table><tr><th>area");
-    for word in words {
+    for word in WORDS {
         let _ = write!(out, "<th class=\"num\">{word}");
     }
-    for (area, counts) in super::by_area(outcomes) {
+    for (area, counts) in by_area(outcomes) {
         let _ = write!(out, "<tr><td>{}", html(&area));
-        for word in words {
+        for word in WORDS {
             match counts.get(word) {
                 Some(count) => {
                     let _ = write!(out, "<td class=\"num {word}\">{count}");
@@ -83,21 +93,21 @@ fn areas(out: &mut String, outcomes: &[Outcome]) {
     out.push_str("</table>");
 }
 
-fn matrix(out: &mut String, suite: &Suite, outcomes: &[Outcome]) {
+fn matrix(out: &mut String, comparison: &Comparison, outcomes: &[Outcome]) {
     let mut rows: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
     for outcome in outcomes {
-        rows.entry(&outcome.task.scenario.name).or_default().push(outcome);
+        rows.entry(outcome.case.name()).or_default().push(outcome);
     }
     out.push_str(
-        "<h2>Scenarios</h2><p class=\"filter\"><label>Show only <input id=\"only\" list=\"words\" \
+        "<h2>Cases</h2><p class=\"filter\"><label>Show only <input id=\"only\" list=\"words\" \
          placeholder=\"DIFFERS, attach/, …\"></label><datalist id=\"words\"><option>DIFFERS<option>explained\
          <option>skipped<option>broken</datalist></p>\
-         <table><tr><th>scenario<th>crun<th>runc<th>stand-in",
+         <table><tr><th>case<th>crun<th>runc<th>stand-in<th>any",
     );
     for (row, (name, mut cells)) in rows.into_iter().enumerate() {
-        cells.sort_by_key(|outcome| outcome.task.runtime);
+        cells.sort_by_key(|outcome| outcome.case.runtime());
         let words: Vec<&str> = cells.iter().map(|outcome| outcome.word()).collect();
-        let why = cells.first().map(|o| o.task.scenario.data.why.as_str()).unwrap_or_default();
+        let why = cells.first().map(|o| o.case.why()).unwrap_or_default();
         let _ = write!(
             out,
             "<tr class=\"task\" id=\"r{row}\" data-name=\"{}\" data-words=\"{}\"><td>{}<div class=\"why\">{}</div>",
@@ -107,10 +117,9 @@ fn matrix(out: &mut String, suite: &Suite, outcomes: &[Outcome]) {
             html(why)
         );
         let mut details = String::new();
-        for kind in ["crun", "runc", "standin"] {
+        for (kind, name) in COLUMNS {
             out.push_str("<td class=\"nowrap\">");
-            let of_kind =
-                cells.iter().enumerate().filter(|(_, o)| o.task.runtime.to_string() == kind);
+            let of_kind = cells.iter().enumerate().filter(|(_, o)| o.case.runtime() == kind);
             for (index, outcome) in of_kind {
                 let id = format!("d{row}-{index}");
                 let word = outcome.word();
@@ -118,9 +127,9 @@ fn matrix(out: &mut String, suite: &Suite, outcomes: &[Outcome]) {
                     write!(out, "<button class=\"cell {word}\" data-open=\"{id}\">{word}</button>");
                 let _ = write!(
                     details,
-                    "<tr class=\"detail\" id=\"{id}\" data-of=\"r{row}\"><td colspan=\"4\"><b>{kind}</b>, {} ms{}",
+                    "<tr class=\"detail\" id=\"{id}\" data-of=\"r{row}\"><td colspan=\"5\"><b>{name}</b> {} ms{}",
                     outcome.took.as_millis(),
-                    detail(suite, outcome)
+                    detail(comparison, outcome)
                 );
             }
         }
@@ -129,13 +138,13 @@ fn matrix(out: &mut String, suite: &Suite, outcomes: &[Outcome]) {
     out.push_str("</table>");
 }
 
-fn detail(suite: &Suite, outcome: &Outcome) -> String {
+fn detail(comparison: &Comparison, outcome: &Outcome) -> String {
     let mut out = String::new();
     match &outcome.result {
-        TaskResult::Skipped(reason) | TaskResult::Broken(reason) => {
+        CaseResult::Skipped(reason) | CaseResult::Broken(reason) => {
             let _ = write!(out, "<pre>{}</pre>", html(reason));
         }
-        TaskResult::Judged { verdict, candidate, .. } => {
+        CaseResult::Judged(Judged { verdict, candidate, .. }) => {
             for broken in &verdict.broken {
                 let _ = write!(out, "<p class=\"DIFFERS\">{}</p>", html(broken));
             }
@@ -143,10 +152,10 @@ fn detail(suite: &Suite, outcome: &Outcome) -> String {
                 sides(&mut out, difference, None);
             }
             for (difference, index) in &verdict.explained {
-                sides(&mut out, difference, suite.known.get(*index));
+                sides(&mut out, difference, comparison.known.get(*index));
             }
             if verdict.unexpected.is_empty() && verdict.explained.is_empty() {
-                let seen = serde_json::to_string_pretty(candidate).unwrap_or_default();
+                let seen = serde_json::to_string_pretty(&candidate.value).unwrap_or_default();
                 let _ = write!(
                     out,
                     "<details><summary>what was seen</summary><pre>{}</pre></details>",

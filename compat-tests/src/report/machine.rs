@@ -1,29 +1,28 @@
 //! The reports for programs: TAP, JUnit XML and JSON.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use anyhow::{Context, Result};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 
-use super::text;
-use crate::suite::{Outcome, Suite, TaskResult};
-use crate::verdict::Divergence;
+use super::{Run, text};
+use crate::case::{CaseResult, Judged, Outcome};
 
 /// What went wrong, without colours.
 fn problem(outcome: &Outcome) -> String {
-    let text = match &outcome.result {
-        TaskResult::Broken(reason) => reason.clone(),
-        _ => text::details(outcome, &[], false),
-    };
-    console::strip_ansi_codes(&text).into_owned()
+    console::strip_ansi_codes(&text::story(outcome, &[])).into_owned()
 }
 
 /// Test Anything Protocol, version 13.
-pub fn tap(outcomes: &[Outcome], stale: &[&Divergence]) -> String {
+pub fn tap(run: &Run<'_>) -> String {
+    let Run { outcomes, stale, .. } = run;
     let mut out = format!("TAP version 13\n1..{}\n", outcomes.len() + stale.len());
-    for (number, outcome) in (1..).zip(outcomes) {
+    for (number, outcome) in (1..).zip(*outcomes) {
         let ok = if outcome.is_good() { "ok" } else { "not ok" };
-        let _ = write!(out, "{ok} {number} - {}", outcome.task.key());
-        if let TaskResult::Skipped(reason) = &outcome.result {
+        let _ = write!(out, "{ok} {number} - {}", outcome.case.key());
+        if let CaseResult::Skipped(reason) = &outcome.result {
             let _ = write!(out, " # SKIP {reason}");
         }
         out.push('\n');
@@ -33,124 +32,116 @@ pub fn tap(outcomes: &[Outcome], stale: &[&Divergence]) -> String {
             }
         }
     }
-    for (number, entry) in (outcomes.len() + 1..).zip(stale) {
+    for (number, entry) in (outcomes.len() + 1..).zip(*stale) {
         let _ = writeln!(out, "not ok {number} - stale divergence: {}", entry.why);
     }
     out
 }
 
-/// JUnit XML, as CI systems read it.
-pub fn junit(outcomes: &[Outcome], stale: &[&Divergence]) -> String {
-    let count = |word: &str| outcomes.iter().filter(|o| o.word() == word).count();
-    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    let _ = writeln!(
-        out,
-        "<testsuites><testsuite name=\"conmon-compat\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\">",
-        outcomes.len() + stale.len(),
-        count("DIFFERS") + stale.len(),
-        count("broken"),
-        count("skipped"),
-    );
-    for outcome in outcomes {
-        let _ = write!(
-            out,
-            "<testcase classname=\"{}\" name=\"{} ({})\" time=\"{:.3}\">",
-            xml(outcome.task.scenario.area()),
-            xml(&outcome.task.scenario.name),
-            outcome.task.runtime,
-            outcome.took.as_secs_f64()
-        );
-        match (&outcome.result, outcome.is_good()) {
-            (TaskResult::Skipped(reason), _) => {
-                let _ = write!(out, "<skipped message=\"{}\"/>", xml(reason));
-            }
-            (TaskResult::Broken(reason), _) => {
-                let _ = write!(out, "<error message=\"{}\"/>", xml(reason));
-            }
-            (_, false) => {
-                let text = xml(&problem(outcome));
-                let _ = write!(out, "<failure message=\"unexplained difference\">{text}</failure>");
-            }
-            (_, true) => {}
+/// JUnit XML, as CI systems read it: a suite for each area.
+///
+/// # Errors
+///
+/// It cannot be put into XML.
+pub fn junit(run: &Run<'_>) -> Result<String> {
+    let mut areas: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
+    for outcome in run.outcomes {
+        areas.entry(outcome.case.area()).or_default().push(outcome);
+    }
+    let mut report = Report::new("conmon-compat");
+    for (area, outcomes) in areas {
+        let mut suite = TestSuite::new(area);
+        suite.add_property(("reference", run.comparison.reference.label().as_str()));
+        suite.add_property(("candidate", run.comparison.candidate.label.as_str()));
+        suite.add_test_cases(outcomes.into_iter().map(test_case));
+        report.add_test_suite(suite);
+    }
+    if !run.stale.is_empty() {
+        let mut suite = TestSuite::new("divergences");
+        for entry in run.stale {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_message("did not show").set_description(entry.why.as_str());
+            let name = format!("{} {}", entry.scenario.joined(), entry.path.joined());
+            suite.add_test_case(TestCase::new(name, status));
         }
-        out.push_str("</testcase>\n");
+        report.add_test_suite(suite);
     }
-    for entry in stale {
-        let _ = writeln!(
-            out,
-            "<testcase classname=\"divergences\" name=\"{}\"><failure message=\"did not show\">{}</failure></testcase>",
-            xml(&format!("{} {}", entry.scenario.joined(), entry.path.joined())),
-            xml(&entry.why)
-        );
-    }
-    out.push_str("</testsuite></testsuites>\n");
-    out
+    report.to_string().context("the JUnit report")
 }
 
-/// Escapes text for XML, and drops what XML cannot carry.
-fn xml(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\n' | '\t' => out.push(c),
-            c if (c as u32) < 0x20 => {}
-            c => out.push(c),
+fn test_case(outcome: &Outcome) -> TestCase {
+    let status = match &outcome.result {
+        CaseResult::Skipped(reason) => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(reason.as_str());
+            status
         }
-    }
-    out
+        CaseResult::Broken(reason) => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+            status.set_message(reason.as_str());
+            status
+        }
+        CaseResult::Judged(judged) if !judged.verdict.is_good() => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_message(first_difference(judged)).set_description(problem(outcome));
+            status
+        }
+        CaseResult::Judged(_) => TestCaseStatus::success(),
+    };
+    let mut case = TestCase::new(outcome.case.key(), status);
+    case.set_classname(outcome.case.area()).set_time(outcome.took);
+    case
+}
+
+/// The first thing that is wrong, in a line.
+fn first_difference(judged: &Judged) -> String {
+    let verdict = &judged.verdict;
+    let broken = verdict.broken.first().and_then(|text| text.lines().next()).map(str::to_owned);
+    broken.unwrap_or_else(|| {
+        let path = verdict.unexpected.first().map_or("", |difference| &difference.path);
+        format!("unexplained difference: {path}")
+    })
 }
 
 /// Everything, observations included.
-pub fn json(suite: &Suite, outcomes: &[Outcome], stale: &[&Divergence]) -> Value {
-    let list: Vec<Value> = outcomes
+pub fn json(run: &Run<'_>) -> Value {
+    let comparison = run.comparison;
+    let list: Vec<Value> = run
+        .outcomes
         .iter()
         .map(|outcome| {
             let mut entry = json!({
-                "scenario": outcome.task.scenario.name,
-                "runtime": outcome.task.runtime,
+                "case": outcome.case.name(),
+                "runtime": outcome.case.runtime(),
                 "outcome": outcome.word(),
                 "milliseconds": u64::try_from(outcome.took.as_millis()).unwrap_or(u64::MAX),
             });
             match &outcome.result {
-                TaskResult::Skipped(reason) | TaskResult::Broken(reason) => {
+                CaseResult::Skipped(reason) | CaseResult::Broken(reason) => {
                     entry["reason"] = json!(reason);
                 }
-                TaskResult::Judged { verdict, reference, candidate } => {
+                CaseResult::Judged(Judged { verdict, reference, candidate }) => {
                     entry["unexpected"] = json!(verdict.unexpected);
                     entry["broken"] = json!(verdict.broken);
                     entry["explained"] = verdict
                         .explained
                         .iter()
                         .map(|(difference, index)| {
-                            json!({"difference": difference, "why": suite.known[*index].why,
-                                   "doc": suite.known[*index].doc})
+                            json!({"difference": difference, "why": comparison.known[*index].why,
+                                   "doc": comparison.known[*index].doc})
                         })
                         .collect();
-                    entry["reference"] = json!(reference);
-                    entry["candidate"] = json!(candidate);
+                    entry["reference"] = json!(reference.as_ref().map(|seen| &seen.value));
+                    entry["candidate"] = json!(candidate.value);
                 }
             }
             entry
         })
         .collect();
     json!({
-        "reference": suite.reference.label(),
-        "candidate": suite.candidate.label,
+        "reference": comparison.reference.label(),
+        "candidate": comparison.candidate.label,
         "outcomes": list,
-        "stale": stale.iter().map(|entry| &entry.why).collect::<Vec<_>>(),
+        "stale": run.stale.iter().map(|entry| &entry.why).collect::<Vec<_>>(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn xml_text_is_escaped_and_clean() {
-        assert_eq!(xml("a<b>&\"\u{1}c\n"), "a&lt;b&gt;&amp;&quot;c\n");
-    }
 }

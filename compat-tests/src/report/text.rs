@@ -2,8 +2,8 @@
 
 use console::{Style, style};
 
-use super::by_area;
-use crate::suite::{Outcome, Suite, TaskResult};
+use super::{Run, by_area};
+use crate::case::{CaseResult, Judged, Outcome, WORDS};
 use crate::verdict::Divergence;
 use crate::verdict::diff::{self, Difference, Tag};
 
@@ -20,26 +20,27 @@ pub fn line(outcome: &Outcome) -> String {
         _ => style(word).red().bold(),
     };
     let detail = match &outcome.result {
-        TaskResult::Skipped(reason) | TaskResult::Broken(reason) => format!(": {reason}"),
-        TaskResult::Judged { verdict, .. } if !verdict.explained.is_empty() => {
+        CaseResult::Skipped(reason) | CaseResult::Broken(reason) => format!(": {reason}"),
+        CaseResult::Judged(Judged { verdict, .. }) if !verdict.explained.is_empty() => {
             format!(" ({} known differences)", verdict.explained.len())
         }
-        TaskResult::Judged { .. } => String::new(),
+        CaseResult::Judged(_) => String::new(),
     };
     let took = outcome.took.as_millis();
-    format!("{coloured} {} [{} ms]{detail}", outcome.task.key(), took)
+    format!("{coloured} {} [{} ms]{detail}", outcome.case.key(), took)
 }
 
 /// What is wrong with an outcome, in full; with `all`, what is known to differ too.
 pub fn details(outcome: &Outcome, known: &[Divergence], all: bool) -> String {
     let mut out = String::new();
-    let TaskResult::Judged { verdict, .. } = &outcome.result else { return out };
+    let CaseResult::Judged(Judged { verdict, .. }) = &outcome.result else { return out };
     if verdict.is_good() && !all {
         return out;
     }
-    out.push_str(&format!("\n{}\n", style(outcome.task.key()).bold().underlined()));
-    out.push_str(&format!("  {}\n", outcome.task.scenario.data.why));
+    out.push_str(&format!("\n{}\n", style(outcome.case.key()).bold().underlined()));
+    out.push_str(&format!("  {}\n", outcome.case.why()));
     for broken in &verdict.broken {
+        let broken = broken.replace('\n', "\n    ");
         out.push_str(&format!("  {} {broken}\n", style("not as it must be:").red()));
     }
     for difference in &verdict.unexpected {
@@ -53,6 +54,14 @@ pub fn details(outcome: &Outcome, known: &[Divergence], all: bool) -> String {
         }
     }
     out
+}
+
+/// Why a case is not good, for whoever plays only that one.
+pub fn story(outcome: &Outcome, known: &[Divergence]) -> String {
+    match &outcome.result {
+        CaseResult::Broken(reason) => reason.clone(),
+        _ => details(outcome, known, false),
+    }
 }
 
 fn shown(difference: &Difference) -> String {
@@ -74,8 +83,9 @@ fn shown(difference: &Difference) -> String {
 }
 
 /// The table by area, and the last line.
-pub fn summary(suite: &Suite, outcomes: &[Outcome], stale: &[&Divergence]) -> String {
-    let columns = ["same", "explained", "alone", "DIFFERS", "broken", "skipped"];
+pub fn summary(run: &Run<'_>) -> String {
+    let Run { comparison, outcomes, stale } = run;
+    let columns = WORDS;
     let areas = by_area(outcomes);
     let width = areas.keys().map(String::len).chain([8]).max().unwrap_or(8);
     let mut out = format!("\n{:width$}", "area");
@@ -93,7 +103,7 @@ pub fn summary(suite: &Suite, outcomes: &[Outcome], stale: &[&Divergence]) -> St
         }
         out.push('\n');
     }
-    for entry in stale {
+    for entry in *stale {
         out.push_str(&format!(
             "{} {} {}: {}\n",
             style("known divergence that did not show:").red(),
@@ -103,11 +113,11 @@ pub fn summary(suite: &Suite, outcomes: &[Outcome], stale: &[&Divergence]) -> St
         ));
     }
     let bad = outcomes.iter().filter(|o| !o.is_good()).count();
-    out.push_str(&format!("\nreference: {}\n", suite.reference.label()));
+    out.push_str(&format!("\nreference: {}\n", comparison.reference.label()));
     out.push_str(&format!(
         "candidate: {} ({})\n",
-        suite.candidate.path.display(),
-        suite.candidate.label
+        comparison.candidate.path.display(),
+        comparison.candidate.label
     ));
     let runs = match outcomes.len() {
         1 => "1 run".to_string(),
@@ -120,5 +130,8 @@ pub fn summary(suite: &Suite, outcomes: &[Outcome], stale: &[&Divergence]) -> St
             .red()
     };
     out.push_str(&format!("{verdict}\n"));
+    let skipped = outcomes.iter().filter(|outcome| outcome.is_skipped()).count();
+    let (passed, failed) = (outcomes.len() - bad - skipped, bad + stale.len());
+    out.push_str(&format!("{passed} passed, {failed} failed, {skipped} skipped\n"));
     out
 }

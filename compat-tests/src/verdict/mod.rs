@@ -1,4 +1,4 @@
-//! Judging differences: against what a scenario allows, what is known, and what must hold.
+//! Judging differences: against what a scenario allows, what is known, and what must hold. The same for every table.
 
 pub mod diff;
 
@@ -6,11 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use semver::{Version, VersionReq};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::observation::{INTERNAL, Observation};
-use crate::scenario::{Expect, RuntimeKind, Scenario, Side};
+use crate::observation::INTERNAL;
+use crate::scenario::{Data, Expect, RuntimeKind, Side};
 use crate::text::{glob, names};
 use diff::Difference;
 
@@ -18,7 +18,7 @@ use diff::Difference;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Divergence {
-    /// Globs over scenario names.
+    /// Globs over the names of scenarios and of other tables' cases.
     pub scenario: OneOrMany,
     /// Globs over the paths of observations.
     pub path: OneOrMany,
@@ -94,16 +94,28 @@ fn any_version() -> VersionReq {
 pub fn load(path: &Path) -> Result<Vec<Divergence>> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let file: File = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
+    parse(&text).with_context(|| format!("in {}", path.display()))
+}
+
+/// Reads known divergences from the text of a file.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn parse(text: &str) -> Result<Vec<Divergence>> {
+    let file: File = toml::from_str(text)?;
     Ok(file.divergence)
 }
 
 impl Divergence {
-    /// Whether the entry speaks about this scenario and runtime.
-    pub fn concerns(&self, scenario: &str, runtime: RuntimeKind, reference: &Version) -> bool {
-        self.scenario.any(|pattern| glob(pattern, scenario, '/'))
-            && self.runtime.is_none_or(|only| only == runtime)
-            && self.reference.matches(reference)
+    /// Whether the entry speaks about this case with this runtime.
+    pub fn concerns(&self, case: &str, runtime: Option<RuntimeKind>, reference: &Version) -> bool {
+        self.names(case, runtime) && self.reference.matches(reference)
+    }
+
+    fn names(&self, case: &str, runtime: Option<RuntimeKind>) -> bool {
+        self.scenario.any(|pattern| glob(pattern, case, '/'))
+            && self.runtime.is_none_or(|only| runtime == Some(only))
     }
 
     fn covers(&self, difference: &Difference) -> bool {
@@ -142,45 +154,78 @@ impl Verdict {
     }
 }
 
-/// What to judge by.
-pub struct Rules<'a> {
-    pub scenario: &'a Scenario,
-    pub runtime: RuntimeKind,
-    pub known: &'a [Divergence],
-    pub reference_version: &'a Version,
-    /// Whether what only the candidate must do is asked for.
-    pub judge_candidate: bool,
+/// What was seen of one monitor in one case.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Seen {
+    /// What is compared, field by field.
+    pub value: Value,
+    /// What had to hold, whatever the other monitor does, and did not.
+    pub unmet: Vec<Unmet>,
 }
 
-/// Compares and judges. Without a reference only the expectations count.
-///
-/// # Errors
-///
-/// An observation that cannot be turned into data.
-pub fn judge(
-    rules: &Rules<'_>,
-    reference: Option<&Observation>,
-    candidate: &Observation,
-) -> Result<Verdict> {
-    let mut verdict = Verdict::default();
-    for (side, seen) in [("reference", reference), ("candidate", Some(candidate))] {
-        let Some(seen) = seen.filter(|seen| !seen.hang.is_empty() || seen.hangs()) else {
-            continue;
+/// Something that had to hold and did not.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Unmet {
+    /// The field it is about, by which a known divergence excuses the reference.
+    pub path: String,
+    pub text: String,
+}
+
+/// What to judge by.
+pub struct Rules<'a> {
+    pub name: &'a str,
+    pub runtime: Option<RuntimeKind>,
+    /// What a scenario says about judging.
+    pub data: Option<&'a Data>,
+    pub known: &'a [Divergence],
+    pub reference_version: &'a Version,
+    /// Whether nothing may differ, and what only a good candidate does is not asked for.
+    pub equals: bool,
+}
+
+impl Rules<'_> {
+    /// Whether a monitor that is known to be wrong there may miss what had to hold: the reference, or both where they are equals.
+    fn excuses(&self, side: &str, unmet: &Unmet) -> bool {
+        let known = |entry: &Divergence| match self.equals {
+            true => entry.names(self.name, self.runtime),
+            false => entry.concerns(self.name, self.runtime, self.reference_version),
         };
-        verdict.broken.push(format!("{side}: {}", seen.unmet.join("; ")));
-        verdict.broken.extend(seen.hang.iter().cloned());
+        (self.equals || side == REFERENCE)
+            && self
+                .known
+                .iter()
+                .any(|entry| known(entry) && entry.path.any(|pattern| names(pattern, &unmet.path)))
     }
-    let candidate = serde_json::to_value(candidate)?;
-    let reference = reference.map(serde_json::to_value).transpose()?;
-    if let Some(reference) = &reference {
-        let (a, b) = (prepared(rules, reference), prepared(rules, &candidate));
+}
+
+const REFERENCE: &str = "reference";
+const CANDIDATE: &str = "candidate";
+
+/// What a reference should have done and did not, known failings aside.
+pub fn missed(rules: &Rules<'_>, reference: &Seen) -> Vec<String> {
+    let missed = reference.unmet.iter().filter(|unmet| !rules.excuses(REFERENCE, unmet));
+    missed.map(|unmet| unmet.text.clone()).collect()
+}
+
+/// Compares and judges. Without a reference only what must hold counts.
+pub fn judge(rules: &Rules<'_>, reference: Option<&Seen>, candidate: &Seen) -> Verdict {
+    let mut verdict = Verdict::default();
+    for (side, seen) in [(REFERENCE, reference), (CANDIDATE, Some(candidate))] {
+        let unmet = seen.into_iter().flat_map(|seen| &seen.unmet);
+        let counts = unmet.filter(|unmet| !rules.excuses(side, unmet));
+        verdict.broken.extend(counts.map(|unmet| format!("{side}: {}", unmet.text)));
+    }
+    let (reference, candidate) = (reference.map(|seen| &seen.value), &candidate.value);
+    if let Some(reference) = reference {
+        let (a, b) = (prepared(rules, reference), prepared(rules, candidate));
         allowed(rules, &a, &b, &mut verdict);
         for difference in diff::compare(&a, &b) {
             if is_allowed_path(rules, &difference.path) {
                 continue;
             }
             let entry = rules.known.iter().position(|entry| {
-                entry.concerns(&rules.scenario.name, rules.runtime, rules.reference_version)
+                !rules.equals
+                    && entry.concerns(rules.name, rules.runtime, rules.reference_version)
                     && entry.covers(&difference)
             });
             match entry {
@@ -189,23 +234,23 @@ pub fn judge(
             }
         }
     }
-    for expect in &rules.scenario.data.expect {
+    for expect in rules.data.into_iter().flat_map(|data| &data.expect) {
         if expect.of == Side::Both {
-            if let Some(reference) = &reference {
-                check(expect, "reference", reference, &mut verdict);
+            if let Some(reference) = reference {
+                check(expect, REFERENCE, reference, &mut verdict);
             }
         }
-        if expect.of == Side::Both || rules.judge_candidate {
-            check(expect, "candidate", &candidate, &mut verdict);
+        if expect.of == Side::Both || !rules.equals {
+            check(expect, CANDIDATE, candidate, &mut verdict);
         }
     }
-    Ok(verdict)
+    verdict
 }
 
 /// An observation without what is not compared, unordered lists sorted.
 fn prepared(rules: &Rules<'_>, value: &Value) -> Value {
-    let data = &rules.scenario.data;
     let mut value = value.clone();
+    let Some(data) = rules.data else { return value };
     let asked = |path: &str| data.also.iter().any(|pattern| names(pattern, path));
     diff::remove(&mut value, &|path, is_leaf| {
         let internal = INTERNAL.iter().any(|pattern| names(pattern, path));
@@ -252,13 +297,13 @@ fn sort(path: &str, pattern: &str, value: &mut Value) {
 }
 
 fn is_allowed_path(rules: &Rules<'_>, path: &str) -> bool {
-    rules.scenario.data.allowed.iter().any(|allowed| names(&allowed.path, path))
+    rules.data.is_some_and(|data| data.allowed.iter().any(|allowed| names(&allowed.path, path)))
 }
 
 fn allowed(rules: &Rules<'_>, reference: &Value, candidate: &Value, verdict: &mut Verdict) {
-    for allowed in &rules.scenario.data.allowed {
+    for allowed in rules.data.into_iter().flat_map(|data| &data.allowed) {
         let values: Vec<Value> = allowed.values.iter().map(json).collect();
-        for (side, value) in [("reference", reference), ("candidate", candidate)] {
+        for (side, value) in [(REFERENCE, reference), (CANDIDATE, candidate)] {
             let found = diff::lookup(value, &allowed.path).cloned().unwrap_or(Value::Null);
             if !values.contains(&found) {
                 verdict.broken.push(format!(

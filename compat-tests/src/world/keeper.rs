@@ -24,17 +24,24 @@ use crate::sys::{self, ChildSetup};
 
 /// The hidden sub-commands of the suite's binary.
 pub const KEEPER: &str = "__keep";
-pub const PLAYER: &str = "__play";
 pub const TIDIER: &str = "__tidy";
 
-/// Has a keeper play `request`, and returns what was seen.
+/// Has a keeper play `request` by the hidden sub-command `player`, and returns what was seen.
 ///
 /// # Errors
 ///
 /// Only the suite's own failures: whatever a monitor does is an observation.
-pub fn run<R: Serialize, S: DeserializeOwned>(suite: &Path, request: &R) -> Result<S> {
+pub fn run<R: Serialize, S: DeserializeOwned>(
+    suite: &Path,
+    player: &str,
+    request: &R,
+) -> Result<S> {
     let mut command = Command::new(suite);
-    command.arg(KEEPER).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args([KEEPER, player])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     sys::prepare(&mut command, ChildSetup { new_session: true, ..ChildSetup::default() });
     let mut keeper =
         command.spawn().with_context(|| format!("cannot start {}", suite.display()))?;
@@ -64,7 +71,7 @@ pub fn run<R: Serialize, S: DeserializeOwned>(suite: &Path, request: &R) -> Resu
 /// # Errors
 ///
 /// What kept the player from being started.
-pub fn keep() -> Result<ExitStatus> {
+pub fn keep(player: &str) -> Result<ExitStatus> {
     let mut stdin = BufReader::new(std::io::stdin());
     let mut line = String::new();
     stdin.read_line(&mut line)?;
@@ -89,7 +96,7 @@ pub fn keep() -> Result<ExitStatus> {
         unshare(CloneFlags::CLONE_NEWPID).context("no private pid namespace")?;
     }
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("conmon-compat").arg(PLAYER).stdin(Stdio::piped());
+    command.arg0("conmon-compat").arg(player).stdin(Stdio::piped());
     let setup = ChildSetup { parent_death_signal: Some(Signal::SIGKILL), ..ChildSetup::default() };
     sys::prepare(&mut command, setup);
     let mut player = command.spawn().context("cannot start the player")?;

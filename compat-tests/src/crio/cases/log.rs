@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use anyhow::Result;
 
 use super::super::argv::Settings;
-use super::super::case::{Case, Differs, case};
+use super::super::case::{Case, case};
 use super::super::container::Container;
 use super::super::log::Log;
 use super::super::node::Node;
@@ -17,13 +17,7 @@ use crate::text::escape;
 use crate::world::paths;
 
 pub(super) const CASES: &[Case] = &[
-    case("log", "has-the-form-of-the-cri", "kubelet drops every line it cannot parse", form)
-        .differs(&[Differs {
-            fact: "mode",
-            why: "log files are group-readable since 2.1.13",
-            link: "docs/reference-notes.md#log-mode",
-            reference: "<2.1.13",
-        }]),
+    case("log", "has-the-form-of-the-cri", "kubelet drops every line it cannot parse", form),
     case("log", "cuts-long-lines", "a line of any length comes out whole", long_line),
     case(
         "log",

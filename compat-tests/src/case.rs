@@ -1,0 +1,328 @@
+//! What a case is, whatever table it is from: what it is called, why it is there, what it needs, how it is played, and what came
+//! of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use semver::Version;
+
+use crate::host::Host;
+use crate::host::subject::{Subject, is_ours};
+use crate::scenario::RuntimeKind;
+use crate::verdict::{self, Divergence, Rules, Seen, Verdict};
+use crate::world::programs::Fault;
+
+/// Where the reference's side comes from.
+pub enum Source {
+    Run(Subject),
+    /// Recorded earlier, by the keys of cases.
+    Recorded {
+        version: Version,
+        label: String,
+        seen: BTreeMap<String, Seen>,
+    },
+}
+
+impl Source {
+    pub fn version(&self) -> &Version {
+        match self {
+            Self::Run(subject) => &subject.version,
+            Self::Recorded { version, .. } => version,
+        }
+    }
+
+    pub fn label(&self) -> String {
+        match self {
+            Self::Run(subject) => format!("{} ({})", subject.path.display(), subject.label),
+            Self::Recorded { label, .. } => label.clone(),
+        }
+    }
+}
+
+/// Two monitors, and everything it takes to compare them.
+pub struct Comparison {
+    /// This program, which also plays the worlds.
+    pub program: PathBuf,
+    pub host: Host,
+    pub reference: Source,
+    pub candidate: Subject,
+    pub known: Vec<Divergence>,
+    /// Whether nothing may differ, and what only a good candidate does is not asked for.
+    pub equals: bool,
+    /// A fault put into the candidate, to see that it is noticed.
+    pub fault: Option<Fault>,
+    /// Seconds for each run, instead of the cases' own deadlines.
+    pub deadline: Option<f64>,
+    /// Leaves worlds where they are, for looking into them, where they are directories.
+    pub keep_worlds: bool,
+}
+
+/// A list of cases that are played alike.
+pub struct Table {
+    /// What the names of its cases begin with; nothing for scenarios.
+    pub name: &'static str,
+    pub cases: Vec<Arc<dyn Case>>,
+    /// How many suit a machine: most of a case's time is spent waiting.
+    pub jobs_per_processor: usize,
+}
+
+/// Which of the two a monitor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    Reference,
+    Candidate,
+}
+
+/// Something that is played and judged. A table is a list of them.
+pub trait Case: Send + Sync {
+    /// `AREA/BEHAVIOUR` of a scenario, `TABLE/AREA/BEHAVIOUR` of all others.
+    fn name(&self) -> &str;
+
+    /// The runtime it is played with, where there is a choice.
+    fn runtime(&self) -> Option<RuntimeKind> {
+        None
+    }
+
+    /// What somebody would lose if it did not hold.
+    fn why(&self) -> &str;
+
+    /// The rules of the specification it shows.
+    fn proves(&self) -> &[String] {
+        &[]
+    }
+
+    /// What it does, for people.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be put into words.
+    fn story(&self) -> Result<String> {
+        Ok(format!("{}\n  {}\n", self.name(), self.why()))
+    }
+
+    /// Why this host cannot play it, if so.
+    fn lack(&self, host: &Host) -> Option<String>;
+
+    /// Whether a reference of this version does what the case is about; if not, the candidate is judged alone.
+    fn is_for(&self, _reference: &Version) -> bool {
+        true
+    }
+
+    /// What a scenario says about judging; other tables say nothing.
+    fn judging(&self) -> Option<&crate::scenario::Data> {
+        None
+    }
+
+    /// Plays it under one monitor.
+    ///
+    /// # Errors
+    ///
+    /// The suite's own failures: whatever a monitor does is seen.
+    fn observe(&self, monitor: &Subject, side: Side, comparison: &Comparison) -> Result<Seen>;
+
+    /// Plays it and judges what came.
+    ///
+    /// # Errors
+    ///
+    /// As [`Case::observe`].
+    fn play(&self, comparison: &Comparison) -> Result<Judged>;
+
+    /// Name and runtime, which no other case has both of.
+    fn key(&self) -> String {
+        match self.runtime() {
+            Some(runtime) => format!("{} {runtime}", self.name()),
+            None => self.name().to_owned(),
+        }
+    }
+
+    /// The name without its last part, for summing up.
+    fn area(&self) -> &str {
+        self.name().rsplit_once('/').map_or("", |(area, _)| area)
+    }
+}
+
+/// What came of a case that was played.
+#[derive(Clone)]
+pub struct Judged {
+    pub verdict: Verdict,
+    /// Nothing where there is no reference to compare with.
+    pub reference: Option<Seen>,
+    pub candidate: Seen,
+}
+
+/// What came of a case.
+#[derive(Clone)]
+pub struct Outcome {
+    pub case: Arc<dyn Case>,
+    pub result: CaseResult,
+    pub took: Duration,
+}
+
+#[derive(Clone)]
+#[allow(clippy::large_enum_variant, reason = "few exist, none is moved in a loop")]
+pub enum CaseResult {
+    Skipped(String),
+    /// The suite itself failed.
+    Broken(String),
+    Judged(Judged),
+}
+
+impl Outcome {
+    pub fn is_good(&self) -> bool {
+        match &self.result {
+            CaseResult::Skipped(_) => true,
+            CaseResult::Broken(_) => false,
+            CaseResult::Judged(judged) => judged.verdict.is_good(),
+        }
+    }
+
+    pub fn is_skipped(&self) -> bool {
+        matches!(self.result, CaseResult::Skipped(_))
+    }
+
+    /// Lets what was seen go; the verdict stays.
+    pub fn forget(&mut self) {
+        if let CaseResult::Judged(judged) = &mut self.result {
+            judged.candidate = Seen::default();
+            if let Some(reference) = &mut judged.reference {
+                *reference = Seen::default();
+            }
+        }
+    }
+
+    /// One word for lists.
+    pub fn word(&self) -> &'static str {
+        match &self.result {
+            CaseResult::Skipped(_) => "skipped",
+            CaseResult::Broken(_) => "broken",
+            CaseResult::Judged(judged) if !judged.verdict.is_good() => "DIFFERS",
+            CaseResult::Judged(judged) if !judged.verdict.explained.is_empty() => "explained",
+            CaseResult::Judged(Judged { reference: None, .. }) => "alone",
+            CaseResult::Judged(_) => "same",
+        }
+    }
+}
+
+/// Every word of [`Outcome::word`], in the order of tables.
+pub const WORDS: [&str; 6] = ["same", "explained", "alone", "DIFFERS", "broken", "skipped"];
+
+impl Comparison {
+    /// Two monitors, compared as equals if they are the same, both ours or both C programs.
+    pub fn new(
+        program: PathBuf,
+        reference: Source,
+        candidate: Subject,
+        known: Vec<Divergence>,
+    ) -> Self {
+        let same = match &reference {
+            Source::Run(subject) => subject.is_same(&candidate),
+            Source::Recorded { .. } => false,
+        };
+        let equals = same || is_ours(reference.version()) || !candidate.is_ours();
+        Self {
+            program,
+            host: Host::look(),
+            reference,
+            candidate,
+            known,
+            equals,
+            fault: None,
+            deadline: None,
+            keep_worlds: false,
+        }
+    }
+
+    /// Plays one case, if this host can.
+    pub fn play(&self, case: &Arc<dyn Case>) -> Outcome {
+        let began = Instant::now();
+        let result = match case.lack(&self.host) {
+            Some(reason) => CaseResult::Skipped(reason),
+            None => match case.play(self) {
+                Ok(judged) => CaseResult::Judged(judged),
+                Err(error) => CaseResult::Broken(format!("{error:#}")),
+            },
+        };
+        Outcome { case: case.clone(), result, took: began.elapsed() }
+    }
+
+    /// How most cases are played: under both monitors, and what was seen compared.
+    ///
+    /// A reference that loses something once in hundreds of runs says nothing about the candidate: if it does not do what the
+    /// case says, it is asked once more. The candidate never is.
+    ///
+    /// # Errors
+    ///
+    /// The suite's own failures.
+    pub fn compare(&self, case: &dyn Case) -> Result<Judged> {
+        let rules = self.rules(case);
+        let reference = match &self.reference {
+            source if !case.is_for(source.version()) => None,
+            Source::Run(subject) => {
+                let observe = || case.observe(subject, Side::Reference, self);
+                let seen = observe()?;
+                match verdict::missed(&rules, &seen) {
+                    missed if missed.is_empty() => Some(seen),
+                    missed => {
+                        let (key, missed) = (case.key(), missed.join("; "));
+                        eprintln!("{key}: the reference missed {missed}; once more");
+                        Some(observe()?)
+                    }
+                }
+            }
+            Source::Recorded { seen, .. } => Some(
+                seen.get(&case.key()).cloned().context("not among the recorded observations")?,
+            ),
+        };
+        let candidate = case.observe(&self.candidate, Side::Candidate, self)?;
+        let verdict = verdict::judge(&rules, reference.as_ref(), &candidate);
+        Ok(Judged { verdict, reference, candidate })
+    }
+
+    /// What to judge a case by.
+    pub fn rules<'a>(&'a self, case: &'a dyn Case) -> Rules<'a> {
+        Rules {
+            name: case.name(),
+            runtime: case.runtime(),
+            data: case.judging(),
+            known: &self.known,
+            reference_version: self.reference.version(),
+            equals: self.equals,
+        }
+    }
+
+    /// Known divergences that should have shown in these outcomes and did not.
+    ///
+    /// An entry with a pattern is judged only when every case was played (`complete`).
+    pub fn stale(&self, outcomes: &[Outcome], complete: bool) -> Vec<&Divergence> {
+        let version = self.reference.version();
+        if self.equals {
+            return Vec::new();
+        }
+        let judged: Vec<(&Arc<dyn Case>, &Verdict)> = outcomes
+            .iter()
+            .filter_map(|outcome| match &outcome.result {
+                CaseResult::Judged(Judged { verdict, reference: Some(_), .. }) => {
+                    Some((&outcome.case, verdict))
+                }
+                _ => None,
+            })
+            .collect();
+        let entries = self.known.iter().enumerate();
+        entries
+            .filter(|(index, entry)| {
+                let mut concerned = judged
+                    .iter()
+                    .filter(|(case, _)| entry.concerns(case.name(), case.runtime(), version))
+                    .peekable();
+                let ran = concerned.peek().is_some();
+                let fired =
+                    concerned.any(|(_, verdict)| verdict.explained.iter().any(|(_, i)| i == index));
+                ran && !fired && (complete || entry.is_exact())
+            })
+            .map(|(_, entry)| entry)
+            .collect()
+    }
+}
