@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds the packages and lets lintian and rpmlint judge them; checks what is shipped beside them.
 #
-#   ci/packages.sh --quick [OUT]   without optimizing, tests and the suite: is everything in its place? A minute; .ci/run does it
+#   ci/packages.sh --quick [OUT]   without optimizing and tests: is everything in its place? A minute; .ci/run does it
 #   ci/packages.sh [OUT]           the real packages, from source packages and without network; the reproducible build
 #
 # OUT gets the packages. A tool that is missing and cannot be installed is said and skipped; the last line counts.
@@ -45,8 +45,8 @@ tool() { have "$1" || { [ "$(id -u)" = 0 ] && install_packages "$2" "$3"; } >/de
 if [ -n "$quick" ]; then
     # Where things lie and what the files say does not depend on how well the code is optimized.
     export CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
-    export CARGO_PROFILE_RELEASE_DEBUG=0 DEB_BUILD_OPTIONS=nocheck DEB_BUILD_PROFILES=pkg.conmon.nocompat
-    rpm_options=(--without compat --without check)
+    export CARGO_PROFILE_RELEASE_DEBUG=0 DEB_BUILD_OPTIONS=nocheck
+    rpm_options=(--without check)
 else
     rpm_options=()
 fi
@@ -103,7 +103,10 @@ rpm_lint() {
     # The stand-in macros are for the spec file, too.
     mkdir -p "$work/home"
     [ -e /usr/lib/rpm/macros.d/macros.cargo ] || cp ci/rpm/macros.standin "$work/home/.rpmmacros"
-    HOME=$work/home rpmlint --rpmlintrc ci/rpm/rpmlintrc rpm/conmon.spec "$work"/rpm/RPMS/*/conmon-2*.rpm
+    # Not every version finds everything that the file filters, and an unused filter counts as an error.
+    HOME=$work/home rpmlint --rpmlintrc ci/rpm/rpmlintrc rpm/conmon.spec "$work"/rpm/RPMS/*/conmon-2*.rpm | tee "$work/rpmlint" || true
+    grep -q ' packages and 1 specfiles checked' "$work/rpmlint"
+    ! grep ': E: ' "$work/rpmlint" | grep -v unused-rpmlintrc-filter
 }
 
 check versions ci/version.sh
