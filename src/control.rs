@@ -108,17 +108,22 @@ impl ControlFifo {
         (!self.broken).then(|| self.reader.as_fd())
     }
 
-    /// Reads once and hands every complete line's command to `emit`, in order.
-    pub(crate) fn read(&mut self, diagnostics: &Diagnostics, mut emit: impl FnMut(Command)) {
+    /// Reads once and hands every complete line's command to `emit`, in order. Returns whether
+    /// anything was there.
+    pub(crate) fn read(
+        &mut self,
+        diagnostics: &Diagnostics,
+        mut emit: impl FnMut(Command),
+    ) -> bool {
         let number = self.reader.as_raw_fd();
         match self.lines.fill(|space| read(&self.reader, space)) {
             Ok(()) => {}
-            Err(Errno::EAGAIN | Errno::EINTR) => return,
+            Err(Errno::EAGAIN | Errno::EINTR) => return false,
             Err(errno) => {
                 let text = format!("Failed to read from fd {number}");
                 diagnostics.warn_errno(text, errno);
                 self.broken = true;
-                return;
+                return false;
             }
         }
         if diagnostics.enabled(Level::Debug) {
@@ -134,6 +139,7 @@ impl ControlFifo {
         if overflowed {
             diagnostics.warn("Could not find newline in entire buffer");
         }
+        true
     }
 }
 

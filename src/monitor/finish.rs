@@ -99,7 +99,9 @@ impl Monitor<'_> {
         if let Some(attach) = &mut self.attach {
             attach.unlink_symlink();
         }
-        self.serve(Goal::Everything, Some(grace));
+        if self.has_readers() {
+            self.serve(Goal::Everything, Some(grace));
+        }
         if self.has_readers() {
             self.hand_over_readers();
         }

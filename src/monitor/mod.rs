@@ -232,7 +232,9 @@ impl Monitor<'_> {
                 }
             }
             Source::Stdin => self.stdin.on_ready(events, self.diag),
-            Source::Control | Source::Winsz => self.on_control(source),
+            Source::Control | Source::Winsz => {
+                self.on_control(source);
+            }
             Source::Notify => {
                 if let Some(notify) = &mut self.notify {
                     notify.forward(self.diag);
@@ -356,17 +358,19 @@ impl Monitor<'_> {
         Ok(())
     }
 
-    fn on_control(&mut self, source: Source) {
+    /// Returns whether the fifo held anything.
+    fn on_control(&mut self, source: Source) -> bool {
         let fifo = if source == Source::Control { &mut self.control } else { &mut self.winsz };
-        let Some(fifo) = fifo else { return };
+        let Some(fifo) = fifo else { return false };
         let mut commands = Vec::new();
-        fifo.read(self.diag, |command| commands.push(command));
+        let held = fifo.read(self.diag, |command| commands.push(command));
         for command in commands {
             match command {
                 Command::Resize { rows, columns } => self.resize(rows, columns),
                 Command::ReopenLogs => self.log.reopen(self.diag),
             }
         }
+        held
     }
 
     /// Obeys what was asked for while the end was being recorded: whoever has moved the log away
@@ -375,7 +379,9 @@ impl Monitor<'_> {
         for source in [Source::Control, Source::Winsz] {
             // A read takes part of what a fifo can hold; who writes for ever is left.
             for _ in 0..LAST_READS {
-                self.on_control(source);
+                if !self.on_control(source) {
+                    break;
+                }
             }
         }
     }
