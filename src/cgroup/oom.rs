@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::unistd::Pid;
 
 use super::{Version, create_oom_files, directory_of, kernel_log};
@@ -52,14 +52,12 @@ enum Kind {
 
 struct V2 {
     inotify: Option<Inotify>,
-    /// That of `events`; the other one is `cgroup.events`.
-    watched: Option<WatchDescriptor>,
     events: PathBuf,
     /// The counters that were last acted upon.
     seen: Counts,
     looks: Option<Looks>,
-    /// The counters have moved: something happened at the container's limit.
-    announced: bool,
+    /// The counters cannot be read any more: the group has been removed.
+    gone: bool,
 }
 
 /// What is left of the looks after an announcement.
@@ -103,7 +101,7 @@ impl OomWatch {
         }
     }
 
-    /// When to look unasked.
+    /// When to look without being asked.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         match &self.kind {
             Kind::V1 { .. } => None,
@@ -115,7 +113,8 @@ impl OomWatch {
     pub(crate) fn on_deadline(&mut self, now: Duration, diag: &Diagnostics) -> bool {
         let Kind::V2(v2) = &mut self.kind else { return true };
         v2.looks = v2.looks.take().and_then(|looks| Looks::after(now, looks.rest));
-        v2.look(&self.directories, diag)
+        v2.look(&self.directories, diag);
+        true
     }
 
     /// Answers a ready descriptor. Returns whether the watch goes on.
@@ -125,12 +124,16 @@ impl OomWatch {
                 on_v1_event(events, event_control, &self.directories, diag)
             }
             Kind::V2(v2) => {
-                if !v2.hear() {
-                    diag.warn("Failed to read oom event from eventfd in v2");
-                    return false;
+                match v2.inotify.as_ref().map(Inotify::read_events) {
+                    None | Some(Ok(_) | Err(Errno::EAGAIN | Errno::EINTR)) => {}
+                    Some(Err(_)) => {
+                        diag.warn("Failed to read oom event from eventfd in v2");
+                        return false;
+                    }
                 }
                 v2.looks = Looks::after(now, LOOKS.iter());
-                v2.look(&self.directories, diag)
+                v2.look(&self.directories, diag);
+                true
             }
         }
     }
@@ -143,11 +146,10 @@ impl OomWatch {
             }
             Kind::V2(v2) => {
                 let killed = ended == Some(Ended::Signalled(libc::SIGKILL));
-                if !v2.look(&self.directories, diag)
+                v2.look(&self.directories, diag);
+                if v2.gone
                     && killed
                     && v2.seen == Counts::default()
-                    && v2.hear()
-                    && v2.announced
                     && kernel_log::says_killed(self.pid, self.since)
                 {
                     create_oom_files(&self.directories, diag);
@@ -158,26 +160,12 @@ impl OomWatch {
 }
 
 impl V2 {
-    /// Takes what was announced; `false` when that cannot be read.
-    fn hear(&mut self) -> bool {
-        let Some(inotify) = &self.inotify else { return true };
-        match inotify.read_events() {
-            Ok(events) => {
-                let counters = |wd| self.watched == Some(wd);
-                let changes = AddWatchFlags::IN_MODIFY;
-                self.announced |=
-                    events.iter().any(|event| counters(event.wd) && event.mask.contains(changes));
-                true
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => true,
-            Err(_) => false,
+    /// Reads the counters and marks the container if one has changed. Where they are gone there
+    /// is nothing to wait for any more, but for the container's end.
+    fn look(&mut self, directories: &[PathBuf], diag: &Diagnostics) {
+        if !self.gone && !check_v2(&self.events, &mut self.seen, directories, diag) {
+            (self.gone, self.inotify, self.looks) = (true, None, None);
         }
-    }
-
-    /// Reads the counters and marks the container if one has changed. Returns whether the
-    /// counters can still be read.
-    fn look(&mut self, directories: &[PathBuf], diag: &Diagnostics) -> bool {
-        check_v2(&self.events, &mut self.seen, directories, diag)
     }
 }
 
@@ -254,15 +242,13 @@ fn on_v1_event(
 
 fn start_v2(group: &Path, diag: &Diagnostics) -> Kind {
     let events = group.join("memory.events");
-    let mut watched = None;
     let inotify = match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
         Err(errno) => {
             diag.warn_errno("Failed to create inotify fd", errno);
             None
         }
         Ok(inotify) => match inotify.add_watch(&events, AddWatchFlags::IN_MODIFY) {
-            Ok(descriptor) => {
-                watched = Some(descriptor);
+            Ok(_) => {
                 // A kernel without it, or no more watches: then the end tells.
                 let _ = inotify.add_watch(&group.join("cgroup.events"), AddWatchFlags::IN_MODIFY);
                 Some(inotify)
@@ -280,7 +266,7 @@ fn start_v2(group: &Path, diag: &Diagnostics) -> Kind {
         },
     };
     let seen = Counts::default();
-    Kind::V2(V2 { inotify, watched, events, seen, looks: None, announced: false })
+    Kind::V2(V2 { inotify, events, seen, looks: None, gone: false })
 }
 
 fn check_v2(events: &Path, seen: &mut Counts, directories: &[PathBuf], diag: &Diagnostics) -> bool {
@@ -401,6 +387,16 @@ mod tests {
             assert_eq!(marks.path().join("oom").exists(), looks.len() >= 3);
         }
         assert_eq!(looks, [1, 3, 7, 15]);
+    }
+
+    /// The end decides what is made of it.
+    #[test]
+    fn a_group_that_is_gone_is_waited_for_no_longer() {
+        let (group, marks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut watch = watch(group.path(), marks.path());
+        std::fs::remove_file(group.path().join("memory.events")).unwrap();
+        assert!(watch.on_event(Duration::ZERO, &quiet()));
+        assert!(watch.fd().is_none() && watch.deadline().is_none());
     }
 
     #[test]

@@ -46,6 +46,7 @@ impl Monitor<'_> {
         self.inherited.close();
         self.attach_pipe = None;
 
+        // A log can only be renewed while it is there.
         self.obey_last_commands();
         self.log.close_finished(self.diag);
         let attach = &mut self.attach;
