@@ -49,7 +49,8 @@ impl JournalSocket {
     /// original; what fails otherwise is tried twice and then dropped and counted.
     pub(crate) fn send(&mut self, entries: &[[IoSlice<'_>; PIECES]], diag: &Diagnostics) -> Sent {
         let result = self.attempt(entries).or_else(|errno| match errno {
-            Errno::EAGAIN => Err(errno),
+            // Only a socket that is connected can be waited for.
+            Errno::EAGAIN if self.socket.is_some() => Err(errno),
             _ => {
                 // A restarted journal has a new socket at the same path.
                 self.socket = None;
@@ -61,7 +62,7 @@ impl JournalSocket {
                 self.report_dropped(diag);
                 Sent::Entries(count)
             }
-            Err(Errno::EAGAIN) => Sent::Blocked,
+            Err(Errno::EAGAIN) if self.socket.is_some() => Sent::Blocked,
             Err(Errno::ENOENT) if self.socket.is_none() => Sent::Entries(entries.len()),
             Err(errno) => {
                 if self.dropped_entries == 0 {

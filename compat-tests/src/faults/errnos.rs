@@ -32,9 +32,7 @@ pub fn of(name: &str, detail: &str) -> Failures {
         ("openat" | "open", _) => {
             &[(EMFILE, Both), (ENFILE, Once), (ENOENT, Once), (EIO, Once), (ENOMEM, Once)]
         }
-        ("read" | "readv" | "pread64", _) => {
-            &[(EINTR, Once), (EAGAIN, Once), (EIO, Both), (ENOMEM, Once)]
-        }
+        ("read" | "readv" | "pread64", _) => &[(EINTR, Once), (EIO, Both), (ENOMEM, Once)],
         ("write" | "writev" | "pwrite64", _) => {
             &[(EINTR, Once), (EAGAIN, Once), (ENOSPC, Both), (EIO, Once), (ENOMEM, Once)]
         }
@@ -83,6 +81,7 @@ pub fn of(name: &str, detail: &str) -> Failures {
             &[(EMFILE, Both), (ENFILE, Once), (ECONNABORTED, Once), (EINTR, Once), (ENOBUFS, Once)]
         }
         ("setsockopt" | "getsockopt", _) => &[(ENOMEM, Once), (ENOBUFS, Once)],
+        ("ioctl", "fionread") => &[],
         ("ioctl", _) => &[(EIO, Once), (ENOTTY, ForEver)],
         ("mmap" | "mremap", _) => &[(ENOMEM, Both)],
         ("mprotect", _) => &[(ENOMEM, Once)],

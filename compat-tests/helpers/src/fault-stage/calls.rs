@@ -63,6 +63,8 @@ pub fn detail(name: &str, arguments: [u64; 6]) -> &'static str {
             Ok(libc::F_DUPFD | libc::F_DUPFD_CLOEXEC) => "dup",
             _ => "",
         },
+        // Cannot fail: asks how much there is to be read.
+        "ioctl" if arguments[1] == libc::FIONREAD => "fionread",
         _ => "",
     }
 }

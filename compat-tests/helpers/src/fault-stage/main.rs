@@ -82,13 +82,14 @@ fn play() -> std::io::Result<Outcome> {
     tracer::hold_child_signals()?;
     let child = player::launch(&request.monitor, life, &pipes)?;
     let state = Arc::new(Mutex::new(tracer::State::default()));
+    let launched = nix::unistd::Pid::from_raw(i32::try_from(child).map_err(std::io::Error::other)?);
+    // Known before the player looks for whoever is alive.
+    let tracer = tracer::Tracer::new(launched, life.keeps_process(), request.fault, &state);
     let player = {
         let state = Arc::clone(&state);
         std::thread::spawn(move || player::play(life, pipes, peers, &state))
     };
-    let launched = nix::unistd::Pid::from_raw(i32::try_from(child).map_err(std::io::Error::other)?);
-    let traced = tracer::Tracer::new(launched, life.keeps_process(), request.fault, &state);
-    let traced = traced.run(|| player.is_finished());
+    let traced = tracer.run(|| player.is_finished());
     let mut outcome = player.join().map_err(|_| std::io::Error::other("the player died"))??;
     traced?;
     let state = state.lock().map_err(|_| std::io::Error::other("the tracer died"))?;

@@ -50,7 +50,6 @@ struct Tracee {
 
 pub struct Tracer<'a> {
     launched: Pid,
-    keeps_process: bool,
     fault: Option<Fault>,
     state: &'a Arc<Mutex<State>>,
     tracees: HashMap<i32, Tracee>,
@@ -74,7 +73,10 @@ impl<'a> Tracer<'a> {
         state: &'a Arc<Mutex<State>>,
     ) -> Self {
         let (tracees, counts) = (HashMap::new(), HashMap::new());
-        Self { launched, keeps_process, fault, state, tracees, newborn: Vec::new(), counts }
+        let newborn = Vec::new();
+        let mut tracer = Self { launched, fault, state, tracees, newborn, counts };
+        tracer.add(launched, if keeps_process { Role::Monitor } else { Role::Launched });
+        tracer
     }
 
     fn state(&self) -> MutexGuard<'a, State> {
@@ -83,8 +85,6 @@ impl<'a> Tracer<'a> {
 
     /// Traces until the player has finished.
     pub fn run(mut self, is_finished: impl Fn() -> bool) -> Result<()> {
-        let role = if self.keeps_process { Role::Monitor } else { Role::Launched };
-        self.add(self.launched, role);
         loop {
             while let Some((status, cpu)) = next_change()? {
                 match self.handle(status, cpu) {
