@@ -1,7 +1,8 @@
-//! Names and modes. Actions: `mode=`, `drop` (says it was done), `fail=ERRNO`, `without=FLAGS` and
+//! Names and modes. `bind` gives a socket's name a mode after it was made. Other actions: `mode=`, `drop` (says it was done), `fail=ERRNO`, `without=FLAGS` and
 //! `with=FLAGS` of an open, `target=` of a link, `copy` of a renaming that is none.
 
-use std::ffi::{c_char, c_int, c_uint};
+use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::os::unix::fs::PermissionsExt;
 
 use crate::rule::{self, Rule};
 use crate::{c_string, next, path_of, set_errno, text};
@@ -133,4 +134,27 @@ pub unsafe extern "C" fn fsync(fd: c_int) -> c_int {
     let rule = if rule::all().is_empty() { None } else { rule::find("fsync", &path_of(fd), b"") };
     // SAFETY: the caller's own descriptor.
     instead(rule).unwrap_or_else(|| unsafe { next!(c"fsync", Fsync)(fd) })
+}
+
+/// `bind` (path: the socket's name): `mode=` is given to the name afterwards.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bind(fd: c_int, address: *const c_void, length: c_uint) -> c_int {
+    type Bind = unsafe extern "C" fn(c_int, *const c_void, c_uint) -> c_int;
+    // SAFETY: the caller's own arguments.
+    let result = unsafe { next!(c"bind", Bind)(fd, address, length) };
+    // SAFETY: every address begins with its family; 1 is that of names.
+    let named = length > 2 && unsafe { address.cast::<u16>().read() } == 1;
+    if result == 0 && named && !rule::all().is_empty() {
+        // SAFETY: so many bytes are readable; a name may end before them.
+        let name = unsafe {
+            std::slice::from_raw_parts(address.cast::<u8>().add(2), length as usize - 2)
+        };
+        let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+        let name = String::from_utf8_lossy(name);
+        if let Some(rule) = rule::find("bind", &name, b"") {
+            let permissions = std::fs::Permissions::from_mode(mode(Some(rule), 0o777));
+            let _ = std::fs::set_permissions(name.as_ref(), permissions);
+        }
+    }
+    result
 }
