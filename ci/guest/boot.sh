@@ -27,6 +27,7 @@ while IFS= read -r share; do
     mount --bind -o ro "${share%:*}" "$host/shared/${share##*:}"
 done <"$run_dir/shares"
 
+# shellcheck disable=SC2054  # these commas belong to values
 arguments=(
     "mem=$memory" umid=guest uml_dir=/tmp/uml ubd0=/img/run/cow,/img/base.ext4 root=/dev/ubda rw panic=-1 noreboot
     # The kernel's messages go to a file, what the script prints (on the first terminal) to our standard output.
