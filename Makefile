@@ -1,6 +1,6 @@
 # Build and install the monitor. `make help` lists the targets.
 #
-# Packagers: PREFIX, DESTDIR, BINDIR, LIBEXECDIR and MANDIR are honoured, as are CARGO, CARGO_TARGET_DIR, RUSTFLAGS, GOMD2MAN
+# Packagers: PREFIX, DESTDIR, BINDIR, LIBEXECDIR, DATADIR and MANDIR are honoured, as are CARGO, CARGO_TARGET_DIR, RUSTFLAGS, GOMD2MAN
 # and CARGOFLAGS (for instance CARGOFLAGS='--offline --locked', or '--target aarch64-unknown-linux-gnu').
 # REPRODUCIBLE=yes keeps the paths of the machine that builds out of the binary.
 
@@ -8,7 +8,8 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 BINDIR ?= $(PREFIX)/bin
 LIBEXECDIR ?= $(PREFIX)/libexec
-MANDIR ?= $(PREFIX)/share/man
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
 
 CARGO ?= cargo
 CARGOFLAGS ?=
@@ -50,7 +51,7 @@ endif
 endif
 
 .PHONY: all help build release static test check docs podman crio install install.bin install.podman install.crio install.docs \
-	uninstall clean vendor-tarball source-tarball release-artifacts sbom nixpkgs
+	compat install.compat dist.compat uninstall uninstall.compat clean vendor-tarball source-tarball release-artifacts sbom nixpkgs
 
 all: release
 
@@ -124,6 +125,45 @@ install.docs: ## Install the man page, if it can be rendered
 uninstall: ## Remove what the install targets put there
 	rm -f $(DESTDIR)$(BINDIR)/conmon $(DESTDIR)$(LIBEXECDIR)/podman/conmon $(DESTDIR)$(LIBEXECDIR)/crio/conmon \
 		$(DESTDIR)$(MANDIR)/man8/conmon.8
+
+# The conformance suite is built apart, because no path of the build may be in it: it finds its helpers beside itself and its
+# data in DATADIR above.
+COMPAT_BUILD = $(CARGO_TARGET_DIR)/compat
+COMPAT_RELEASE = $(COMPAT_BUILD)/$(if $(TARGET),$(TARGET)/)release
+COMPAT_PROGRAMS = conmon-compat podman-compat crio-compat attach-client exit-recorder fault-stage payload recording-runtime \
+	standin-runtime
+COMPAT_LIBEXEC = $(LIBEXECDIR)/conmon-compat
+COMPAT_DATA = $(DATADIR)/conmon-compat
+# Both directories as seen from the root, so that the link is right below any DESTDIR and wherever the tree is moved.
+COMPAT_LINK = $(shell realpath -m -s --relative-to=$(BINDIR) $(COMPAT_LIBEXEC))
+
+# Without the monitor's whole-program optimisation, which would take minutes and gain nothing here.
+COMPAT_PROFILE = CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+
+compat: ## Build the conformance suite and its helpers
+	$(COMPAT_PROFILE) RUSTFLAGS="$(filter-out $(REMAP),$(RUSTFLAGS)) $(REMAP)" $(CARGO) build --release -p conmon-compat \
+		-p conmon-compat-helpers --bins --target-dir $(COMPAT_BUILD) $(CARGOFLAGS)
+	@test -e $(COMPAT_RELEASE)/payload || { echo "make compat: no static C library for the payload (libc6-dev, glibc-static)" >&2; exit 1; }
+
+install.compat: compat ## Install the conformance suite: conmon-compat, its helpers and its data
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(COMPAT_LIBEXEC) $(DESTDIR)$(COMPAT_DATA)
+	$(INSTALL) -m 755 $(addprefix $(COMPAT_RELEASE)/,$(COMPAT_PROGRAMS)) $(DESTDIR)$(COMPAT_LIBEXEC)
+	ln -sf $(COMPAT_LINK)/conmon-compat $(DESTDIR)$(BINDIR)/conmon-compat
+	cd fixtures && find * -type f -exec $(INSTALL) -D -m 644 {} $(abspath $(DESTDIR)$(COMPAT_DATA))/{} \;
+
+dist.compat: ## Make DIST_DIR/conmon-compat-VERSION-ARCH.tar.gz, which runs from any directory
+	rm -rf $(DIST_DIR)/compat
+	$(MAKE) --no-print-directory install.compat DESTDIR=$(abspath $(DIST_DIR)/compat) PREFIX=/$(COMPAT_NAME)
+	$(INSTALL) -m 644 LICENSE docs/compat.md $(DIST_DIR)/compat/$(COMPAT_NAME)
+	tar -C $(DIST_DIR)/compat --sort=name --owner=0 --group=0 --numeric-owner -czf $(DIST_DIR)/$(COMPAT_NAME).tar.gz $(COMPAT_NAME)
+	rm -rf $(DIST_DIR)/compat
+	@echo $(DIST_DIR)/$(COMPAT_NAME).tar.gz
+
+COMPAT_NAME = conmon-compat-$(VERSION)-$(firstword $(subst -, ,$(or $(TARGET),$(HOST))))
+
+uninstall.compat: ## Remove the conformance suite
+	rm -rf $(DESTDIR)$(COMPAT_LIBEXEC) $(DESTDIR)$(COMPAT_DATA)
+	rm -f $(DESTDIR)$(BINDIR)/conmon-compat
 
 DIST_DIR ?= $(CARGO_TARGET_DIR)/dist
 
