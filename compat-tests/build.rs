@@ -1,4 +1,5 @@
-//! Builds the libraries of faults, which nothing links and only tests load.
+//! Builds the libraries of faults, which nothing links and only tests load, and the floor of the
+//! benchmark.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -6,6 +7,7 @@ use std::process::Command;
 
 const FAULTS: &str = "faults/faults.rs";
 const SLY_FAULTS: &str = "faults/sly/lib.rs";
+const FLOOR: &str = "floor/floor.c";
 
 fn main() {
     println!("cargo::rerun-if-changed=faults");
@@ -16,6 +18,22 @@ fn main() {
         let path = if built { library.display().to_string() } else { String::new() };
         println!("cargo::rustc-env=CONMON_COMPAT_{name}={path}");
     }
+    println!("cargo::rerun-if-changed={FLOOR}");
+    let floor = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("floor");
+    let path = if build_floor(&floor) { floor.display().to_string() } else { String::new() };
+    println!("cargo::rustc-env=CONMON_COMPAT_FLOOR={path}");
+}
+
+/// Reports whether `output` now holds the floor; without it the benchmark lacks a column.
+fn build_floor(output: &Path) -> bool {
+    // The compiler that also links Rust programs. It builds for the host alone.
+    env::var_os("TARGET") == env::var_os("HOST")
+        && Command::new("cc")
+            .args(["-O2", "-static", "-w", "-o"])
+            .arg(output)
+            .arg(FLOOR)
+            .output()
+            .is_ok_and(|done| done.status.success())
 }
 
 /// Reports whether `output` now holds a library of faults; only its own test misses it.

@@ -1,5 +1,7 @@
 //! What a case of the benchmark is.
 
+use std::process::Command;
+
 use super::lab::Lab;
 use super::measure::Reading;
 use super::options::Subject;
@@ -20,6 +22,8 @@ pub struct Case {
     pub run: Run,
     /// The same without a monitor.
     pub limit: Option<Limit>,
+    /// Whether the least monitor can do it as well.
+    pub has_floor: bool,
     /// Why the host cannot do it.
     pub obstacle: fn(&Lab) -> Option<String>,
 }
@@ -32,6 +36,20 @@ impl Case {
         run: impl Fn(&Lab, &Subject) -> Result<Vec<Reading>, Problem> + 'static,
     ) -> Self {
         let (name, run) = (name.into(), Box::new(run));
-        Self { name, rounds, warms_up: true, run, limit: None, obstacle: |_| None }
+        Self {
+            name,
+            rounds,
+            warms_up: true,
+            run,
+            limit: None,
+            has_floor: false,
+            obstacle: |_| None,
+        }
     }
+}
+
+/// Why system calls cannot be counted here.
+pub fn no_strace() -> Option<String> {
+    let strace = Command::new("strace").arg("--version").output();
+    strace.err().map(|error| format!("strace: {error}"))
 }

@@ -37,7 +37,7 @@ pub fn page(facts: &Facts, tables: &[Table]) -> String {
 
 fn rows(page: &mut String, table: &Table) {
     page.push_str("<table><tr><th>measure</th><th>monitor</th><th>median (min .. max)</th>");
-    page.push_str("<th>ratio</th><th></th></tr>\n");
+    page.push_str("<th>ratio</th><th>above floor</th><th></th></tr>\n");
     for row in &table.rows {
         let summaries: Vec<_> = (0..table.labels.len()).map(|column| row.summary(column)).collect();
         let most = summaries.iter().flatten().map(|summary| summary.median).fold(0.0, f64::max);
@@ -46,10 +46,12 @@ fn rows(page: &mut String, table: &Table) {
             let share = if most > 0.0 { 100.0 * summary.median.max(0.0) / most } else { 0.0 };
             let class = if column == 0 { "bar reference" } else { "bar" };
             let ratio = row.ratio(column).map_or_else(String::new, figure);
+            let above = table.floor().and_then(|floor| row.ratio_above(floor, column));
+            let above = above.map_or_else(String::new, figure);
             let _ = writeln!(
                 page,
                 "<tr><td>{} <small>{}</small></td><td>{}</td><td class=\"figure\">{}</td>\
-                 <td class=\"figure\">{ratio}</td>\
+                 <td class=\"figure\">{ratio}</td><td class=\"figure\">{above}</td>\
                  <td><span class=\"{class}\" style=\"width:{share:.0}px\"></span></td></tr>",
                 escape(row.measure),
                 escape(row.unit.name()),

@@ -10,9 +10,12 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 
-use super::options::Options;
+use super::measure::FLOOR;
+use super::options::{Options, Subject};
 use super::problem::Problem;
 use crate::world::programs;
+
+const FLOOR_PROGRAM: &str = env!("CONMON_COMPAT_FLOOR");
 
 /// The place and its means. Dropping it removes the directories.
 pub struct Lab {
@@ -20,6 +23,8 @@ pub struct Lab {
     pub disk: PathBuf,
     pub payload: PathBuf,
     standin: PathBuf,
+    /// The least monitor, where one could be built.
+    pub floor: Option<Subject>,
     pub runtime: PathBuf,
     /// Why there is no real runtime to measure with.
     pub no_runtime: Option<String>,
@@ -48,6 +53,7 @@ impl Lab {
             disk: directory(&options.disk, 'd')?,
             payload: PathBuf::new(),
             standin: standin.map_err(Problem::io("the stand-in runtime"))?,
+            floor: None,
             runtime: options.runtime.clone(),
             no_runtime: None,
             no_journal,
@@ -58,6 +64,11 @@ impl Lab {
         // Near the root, so that no path becomes too long for a socket.
         lab.payload = lab.tmpfs.join("payload");
         fs::copy(payload, &lab.payload).map_err(Problem::io("the payload"))?;
+        if !FLOOR_PROGRAM.is_empty() {
+            let path = lab.tmpfs.join(FLOOR);
+            fs::copy(FLOOR_PROGRAM, &path).map_err(Problem::io("the floor"))?;
+            lab.floor = Some(Subject { label: FLOOR.to_owned(), path });
+        }
         lab.no_runtime = lab.try_runtime().err().map(|problem| problem.to_string());
         Ok(lab)
     }

@@ -2,6 +2,9 @@
 
 use super::options::Subject;
 
+/// What the least monitor is called in a table; see `floor/floor.c`.
+pub const FLOOR: &str = "floor";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     Kib,
@@ -91,6 +94,13 @@ impl Samples {
     }
 }
 
+impl Table {
+    /// The column of the least monitor, which the others' ratios above it refer to.
+    pub fn floor(&self) -> Option<usize> {
+        self.labels.iter().position(|label| label == FLOOR)
+    }
+}
+
 impl Row {
     pub fn summary(&self, column: usize) -> Option<Summary> {
         Summary::of(self.values.get(column)?)
@@ -100,6 +110,14 @@ impl Row {
     pub fn ratio(&self, column: usize) -> Option<f64> {
         let (reference, own) = (self.summary(0)?.median, self.summary(column)?.median);
         (column > 0 && reference != 0.0).then(|| own / reference)
+    }
+
+    /// The same ratio of what both take above `floor`, a column of its own.
+    pub fn ratio_above(&self, floor: usize, column: usize) -> Option<f64> {
+        let [reference, own, floor] =
+            [0, column, floor].map(|column| self.summary(column).map(|summary| summary.median));
+        let (reference, own) = (reference? - floor?, own? - floor?);
+        (column > 0 && reference > 0.0).then(|| own / reference)
     }
 }
 
@@ -147,5 +165,18 @@ mod tests {
         let table = samples.into_table("case", None);
         let row = &table.rows[0];
         assert_eq!([row.ratio(0), row.ratio(1), row.ratio(2)], [None, Some(0.25), Some(0.5)]);
+    }
+
+    #[test]
+    fn above_the_floor_both_lose_what_it_takes() {
+        let subject = |label: &str| Subject { label: label.into(), path: "/x".into() };
+        let mut samples = Samples::new(&[subject("r"), subject("c")]);
+        for (label, value) in [("r", 10.0), ("c", 4.0), (FLOOR, 2.0)] {
+            samples.add(label, vec![reading("m", Unit::Kib, value)]);
+        }
+        let table = samples.into_table("case", None);
+        assert_eq!(table.floor(), Some(2));
+        let row = &table.rows[0];
+        assert_eq!([row.ratio_above(2, 0), row.ratio_above(2, 1)], [None, Some(0.25)]);
     }
 }

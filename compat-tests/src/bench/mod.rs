@@ -88,6 +88,13 @@ fn measure(lab: &Lab, case: &Case, options: &Options) -> Result<Table, Problem> 
                 samples.add(&subject.label, readings);
             }
         }
+        if let Some(floor) = lab.floor.as_ref().filter(|_| case.has_floor) {
+            let readings = (case.run)(lab, floor)
+                .map_err(|problem| problem.of(&format!("{} of the floor", case.name)))?;
+            if round >= warm_up {
+                samples.add(&floor.label, readings);
+            }
+        }
         if let Some(limit) = &case.limit {
             let readings = limit(lab).map_err(|problem| problem.of(&case.name))?;
             if round >= warm_up {

@@ -65,6 +65,13 @@ pub fn context_switches(pid: i32) -> Result<u64, Problem> {
     Ok(counts.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum())
 }
 
+/// Whether a debugger has taken hold of the process.
+pub fn is_traced(pid: i32) -> bool {
+    let status = read(pid, "status").unwrap_or_default();
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    tracer.is_some_and(|tracer| tracer.trim() != "0")
+}
+
 /// Sums over a process's memory, in KiB.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory {

@@ -78,6 +78,9 @@ pub fn text(table: &Table) -> String {
             if column > 0 {
                 cells.push(row.ratio(column).map_or_else(String::new, figure));
             }
+            if let Some(floor) = table.floor().filter(|floor| column > 0 && column != *floor) {
+                cells.push(row.ratio_above(floor, column).map_or_else(String::new, figure));
+            }
         }
         rows.push(cells);
     }
@@ -98,13 +101,17 @@ pub fn text(table: &Table) -> String {
     text
 }
 
-/// The columns' titles: each subject but the first is followed by its ratio.
+/// The columns' titles: each subject but the first is followed by its ratio, and by that of
+/// what it takes above the floor, where the case has one.
 pub fn header(table: &Table) -> Vec<String> {
     let mut cells = vec!["measure".to_owned()];
     for (column, label) in table.labels.iter().enumerate() {
         cells.push(label.clone());
         if column > 0 {
             cells.push("ratio".to_owned());
+        }
+        if column > 0 && table.floor().is_some_and(|floor| floor != column) {
+            cells.push("above floor".to_owned());
         }
     }
     cells
@@ -120,7 +127,11 @@ pub fn json(facts: &Facts, tables: &[Table]) -> String {
                 let summary = row.summary(column);
                 let median = summary.map(|summary| summary.median);
                 let ratio = row.ratio(column);
-                json!({ "label": label, "median": median, "ratio": ratio, "samples": samples })
+                let above = table.floor().and_then(|floor| row.ratio_above(floor, column));
+                json!({
+                    "label": label, "median": median, "ratio": ratio, "above_floor": above,
+                    "samples": samples,
+                })
             });
             json!({
                 "measure": row.measure, "unit": row.unit.name(),

@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 const HELP: &str = "\
 payload VERB [ARGUMENT...] [VERB [ARGUMENT...]]...
@@ -20,6 +21,7 @@ Output (LEN counts the newline):
   print-bytes N CHAR   CHAR, N times     print-bytes-err N CHAR
   lines N LEN          N equal lines, in large writes
   numbered N LEN       N lines that begin with their number, one write each
+  trickle N LEN US     N equal lines, one write each, so many microseconds after one another
   write-split TEXT N   TEXT in writes of N bytes, each taken by the reader before the next
   drain                wait until the reader has taken all of standard output
 Input:
@@ -184,6 +186,7 @@ const VERBS: &[&str] = &[
     "sleep-forever",
     "touch",
     "trap",
+    "trickle",
     "wait-file",
     "wait-signal",
     "winsize",
@@ -205,6 +208,7 @@ fn single(verb: &str, words: &mut Words) -> Result<()> {
         "print-bytes-err" => print_bytes(2, words),
         "lines" => lines(words),
         "numbered" => numbered(words),
+        "trickle" => trickle(words),
         "write-split" => write_split(words),
         "drain" => drain(),
         "read-line" => read_line(),
@@ -315,6 +319,20 @@ fn lines(words: &mut Words) -> Result<()> {
         let now = left.min(at_once);
         print(1, chunk.get(..now * length).unwrap_or_default())?;
         left -= now;
+    }
+    Ok(())
+}
+
+fn trickle(words: &mut Words) -> Result<()> {
+    let count: u32 = words.number("a count")?;
+    let length = words.number::<usize>("a length")?.max(1);
+    let pause = Duration::from_micros(words.number("a time")?);
+    let line = [vec![b'x'; length - 1], vec![b'\n']].concat();
+    let start = Instant::now();
+    for number in 1..=count {
+        // After one another by the clock, so that many of them do not drift.
+        std::thread::sleep((start + pause * number).saturating_duration_since(Instant::now()));
+        print(1, &line)?;
     }
     Ok(())
 }

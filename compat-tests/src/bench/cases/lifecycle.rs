@@ -1,9 +1,8 @@
 //! A container's beginning and end: what an engine waits for.
 
-use std::process::Command;
 use std::time::Instant;
 
-use crate::bench::case::Case;
+use crate::bench::case::{Case, no_strace};
 use crate::bench::lab::Lab;
 use crate::bench::measure::{Reading, Unit, reading};
 use crate::bench::monitor::{Job, LogTo, Monitor, Prepared, Runtime};
@@ -18,10 +17,7 @@ pub fn cases() -> Vec<Case> {
     };
     let mut calls = Case::new("start/calls", 1, calls);
     calls.warms_up = false;
-    calls.obstacle = |_| {
-        let strace = Command::new("strace").arg("--version").output();
-        strace.err().map(|error| format!("strace: {error}"))
-    };
+    calls.obstacle = |_| no_strace();
     vec![
         Case::new("start/stand-in", 60, |lab, subject| {
             start_and_exit(lab, subject, STAND_IN, LogTo::Tmpfs)

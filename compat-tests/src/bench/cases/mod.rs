@@ -6,6 +6,7 @@ mod latency;
 mod lifecycle;
 mod memory;
 mod scale;
+mod trickle;
 
 use super::case::Case;
 use super::options::Options;
@@ -16,6 +17,7 @@ pub fn all(options: &Options) -> Vec<Case> {
     cases.extend(lifecycle::cases());
     cases.extend(flow::cases());
     cases.extend(latency::cases());
+    cases.extend(trickle::cases(options.quick));
     cases.extend(idle::cases(options.quick));
     cases.extend(scale::cases(options.quick));
     cases
