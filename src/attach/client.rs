@@ -1,5 +1,6 @@
 //! One attach client: its two directions, its queue and how long it has taken nothing.
 
+use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::queue::{LIMIT_BYTES, PacketQueue};
 use super::stdin::{ClientId, ContainerStdin, Mark};
 use crate::diagnostics::Diagnostics;
 use crate::stream::{CHUNK_BYTES, Stream};
+use crate::sys::datagrams::send_one;
 use crate::sys::socket::{PACKETS_PER_CALL, Packet, send_packets, waiting_bytes};
 
 /// How long a queue keeps its memory after it has been emptied: a client that is slower than
@@ -106,24 +108,13 @@ impl Client {
             Stream::Stderr => &[3],
         };
         let mut rest = bytes;
-        while self.queue.is_empty() && !rest.is_empty() {
-            let mut packets: [Packet<'_>; PACKETS_PER_CALL] = [[tag, &[]]; PACKETS_PER_CALL];
-            let mut count = 0;
-            for (packet, chunk) in packets.iter_mut().zip(rest.chunks(CHUNK_BYTES)) {
-                *packet = [tag, chunk];
-                count += 1;
-            }
-            let packets = packets.get(..count).unwrap_or_default();
-            match send_packets(self.fd(), packets) {
-                Ok(sent) => {
-                    rest = rest.get(sent * CHUNK_BYTES..).unwrap_or_default();
-                    if sent < count {
-                        break;
-                    }
-                }
-                Err(errno) if is_transient(errno) => break,
-                Err(_) => return self.give_up_output(rest.len(), diagnostics),
-            }
+        let sent = if self.queue.is_empty() && (1..=CHUNK_BYTES).contains(&bytes.len()) {
+            send_one(self.fd(), &[IoSlice::new(tag), IoSlice::new(bytes)]).map(|()| rest = &[])
+        } else {
+            self.send_chunks(tag, &mut rest)
+        };
+        if sent.is_err_and(|errno| !is_transient(errno)) {
+            return self.give_up_output(rest.len(), diagnostics);
         }
         while let Some(chunk) = rest.chunks(CHUNK_BYTES).next() {
             if self.queue.push([tag, chunk]).is_err() {
@@ -132,6 +123,27 @@ impl Client {
             rest = rest.get(chunk.len()..).unwrap_or_default();
         }
         self.watch_stall(false, now);
+    }
+
+    /// Sends `rest` in packets of one chunk each, as long as the client takes them and nothing
+    /// waits for it, and leaves in it what was not sent.
+    #[inline(never)]
+    fn send_chunks(&self, tag: &[u8], rest: &mut &[u8]) -> nix::Result<()> {
+        while self.queue.is_empty() && !rest.is_empty() {
+            let mut packets: [Packet<'_>; PACKETS_PER_CALL] = [[tag, &[]]; PACKETS_PER_CALL];
+            let mut count = 0;
+            for (packet, chunk) in packets.iter_mut().zip(rest.chunks(CHUNK_BYTES)) {
+                *packet = [tag, chunk];
+                count += 1;
+            }
+            let packets = packets.get(..count).unwrap_or_default();
+            let sent = send_packets(self.fd(), packets)?;
+            *rest = rest.get(sent * CHUNK_BYTES..).unwrap_or_default();
+            if sent < count {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Sends what is queued, as far as the client takes it.

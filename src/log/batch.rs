@@ -15,17 +15,25 @@ const COPY_BYTES: usize = 512;
 /// Contents up to this length are copied as if they had it, which needs no loop.
 const SHORT_BYTES: usize = 32;
 
-const INSERTS: usize = 64;
-
-/// The most pieces that a batch consists of.
-pub(crate) const PIECES: usize = 2 * INSERTS + 1;
+/// How many inserts a batch of a lot of output has room for.
+pub(crate) const INSERTS: usize = 64;
 
 /// Scratch space that always takes one record.
 pub(crate) const SCRATCH_MIN: usize = HEAD_BYTES + COPY_BYTES + SHORT_BYTES + 2;
 
+/// Scratch space that takes `lines` records of `bytes` bytes in all, short ones.
+pub(crate) const fn scratch_bytes(bytes: usize, lines: usize) -> usize {
+    bytes + lines * (HEAD_BYTES + 1) + SHORT_BYTES + 1
+}
+
+/// The most pieces that a batch with so many inserts consists of.
+pub(crate) const fn pieces(inserts: usize) -> usize {
+    2 * inserts + 1
+}
+
 /// A content that stands between the bytes of the scratch space.
 #[derive(Clone, Copy, Default)]
-struct Insert {
+pub(crate) struct Insert {
     /// Its place in the scratch space, and its range in the input.
     at: usize,
     start: usize,
@@ -47,7 +55,7 @@ pub(crate) struct Batch<'a> {
     scratch: &'a mut [u8],
     input: &'a [u8],
     used: usize,
-    inserts: [Insert; INSERTS],
+    inserts: &'a mut [Insert],
     insert_count: usize,
     bytes: usize,
     range: std::ops::Range<usize>,
@@ -57,12 +65,14 @@ pub(crate) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     /// An empty batch for the records of `input`; `scratch` has at least [`SCRATCH_MIN`] bytes.
-    pub(crate) fn new(scratch: &'a mut [u8], input: &'a [u8]) -> Self {
+    ///
+    /// `inserts` is the place for one content each of more than half a KiB.
+    pub(crate) fn new(scratch: &'a mut [u8], inserts: &'a mut [Insert], input: &'a [u8]) -> Self {
         Self {
             scratch,
             input,
             used: 0,
-            inserts: [Insert::default(); INSERTS],
+            inserts,
             insert_count: 0,
             bytes: 0,
             range: 0..0,
@@ -112,7 +122,10 @@ impl<'a> Batch<'a> {
         let length = line.len();
         let copied = if length <= COPY_BYTES { length } else { 0 };
         let room = self.scratch.get_mut(self.used..).unwrap_or_default();
-        if room.len() < HEAD_BYTES + copied + SHORT_BYTES + 1 || self.insert_count == INSERTS {
+        if room.len() < HEAD_BYTES + copied + SHORT_BYTES + 1 {
+            return false;
+        }
+        if length > COPY_BYTES && self.insert_count == self.inserts.len() {
             return false;
         }
         let (head, newline) = if line.ended { (&heads.full, 0) } else { (&heads.partial, 1) };
@@ -142,11 +155,13 @@ impl<'a> Batch<'a> {
         true
     }
 
+    /// How many inserts it has; [`pieces`] says how much place its pieces need.
+    pub(crate) fn insert_count(&self) -> usize {
+        self.insert_count
+    }
+
     /// The batch as the pieces of one vectored write, laid out in `pieces`.
-    pub(crate) fn pieces<'b>(
-        &'b self,
-        pieces: &'b mut [IoSlice<'b>; PIECES],
-    ) -> &'b mut [IoSlice<'b>] {
+    pub(crate) fn pieces<'b>(&'b self, pieces: &'b mut [IoSlice<'b>]) -> &'b mut [IoSlice<'b>] {
         let inserts = self.inserts.get(..self.insert_count).unwrap_or_default();
         let mut places = pieces.iter_mut();
         let mut count = 0;
@@ -170,7 +185,7 @@ impl<'a> Batch<'a> {
 
     /// Appends the whole batch to `buffer`.
     pub(crate) fn copy_to(&self, buffer: &mut Vec<u8>) {
-        let mut places = [IoSlice::new(&[]); PIECES];
+        let mut places = [IoSlice::new(&[]); pieces(INSERTS)];
         self.pieces(&mut places).iter().for_each(|piece| buffer.extend_from_slice(piece));
     }
 
@@ -213,7 +228,8 @@ mod tests {
     /// All of `input` as one batch, and the same written down naively.
     fn framed(input: &[u8], scratch: &mut [u8], check: impl FnOnce(&Batch<'_>, &[u8])) {
         let mut expected = Vec::new();
-        let mut batch = Batch::new(scratch, input);
+        let mut inserts = [Insert::default(); 4];
+        let mut batch = Batch::new(scratch, &mut inserts, input);
         for line in Lines::new(input) {
             assert!(batch.push(&HEADS, line));
             expected.extend(if line.ended { HEADS.full } else { HEADS.partial });
@@ -254,7 +270,8 @@ mod tests {
         let input = [vec![b'x'; 511], vec![b'\n'], vec![b'y'; 511], vec![b'\n']].concat();
         let lines: Vec<Line> = Lines::new(&input).collect();
         let mut scratch = [0; SCRATCH_MIN];
-        let mut batch = Batch::new(&mut scratch, &input);
+        let mut inserts = [Insert::default(); 1];
+        let mut batch = Batch::new(&mut scratch, &mut inserts, &input);
         assert!(batch.push(&HEADS, lines[0]));
         assert!(!batch.push(&HEADS, lines[1]));
         batch.restart_behind();

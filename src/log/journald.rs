@@ -26,14 +26,17 @@ struct Piece {
     kind: Kind,
 }
 
-/// The entries that one system call sends.
-#[derive(Default)]
-struct Batch {
-    pieces: [Piece; BATCH],
+/// The entries that one system call sends, at most `N`.
+struct Batch<const N: usize> {
+    pieces: [Piece; N],
     count: usize,
 }
 
-impl Batch {
+impl<const N: usize> Batch<N> {
+    fn new() -> Self {
+        Self { pieces: [Piece::default(); N], count: 0 }
+    }
+
     fn push(&mut self, piece: Piece) {
         if let Some(place) = self.pieces.get_mut(self.count) {
             *place = piece;
@@ -187,41 +190,64 @@ impl Journald {
         diag: &Diagnostics,
     ) -> usize {
         while done < chunk.len() {
-            let (batch, rest) = self.collect(stream, chunk, done);
-            if batch.count == 0 {
-                let rest = chunk.get(rest..).unwrap_or_default();
-                let pending = self.pending_mut(stream);
-                if pending.try_reserve(rest.len()).is_ok() {
-                    pending.extend_from_slice(rest);
-                } else {
-                    self.socket.count_dropped(1, rest.len());
-                }
-                return chunk.len();
-            }
-            match self.send_batch(stream, chunk, &batch, diag) {
-                Sent::Blocked => return done,
-                Sent::Entries(count) => {
-                    if let Some(last) =
-                        count.checked_sub(1).and_then(|last| batch.pieces().get(last))
-                    {
-                        done = last.end;
-                        self.pending_mut(stream).clear();
-                    }
-                }
-            }
+            // A line that comes alone takes no more stack than it needs.
+            let is_single = Lines::new(chunk.get(done..).unwrap_or_default()).nth(1).is_none();
+            let next = if is_single {
+                self.send_next::<1>(stream, chunk, done, diag)
+            } else {
+                self.send_next::<BATCH>(stream, chunk, done, diag)
+            };
+            let Some(next) = next else { return done };
+            done = next;
         }
         done
     }
 
-    /// The next entries from `done` on, and where they end.
-    fn collect(&self, stream: Stream, chunk: &[u8], done: usize) -> (Batch, usize) {
-        let mut batch = Batch::default();
+    /// Sends at most `N` entries of a chunk from `done` on, or keeps its unfinished rest; returns
+    /// how far it came, or `None` if the journal would have blocked.
+    #[inline(never)]
+    fn send_next<const N: usize>(
+        &mut self,
+        stream: Stream,
+        chunk: &[u8],
+        done: usize,
+        diag: &Diagnostics,
+    ) -> Option<usize> {
+        let (batch, rest) = self.collect::<N>(stream, chunk, done);
+        if batch.count == 0 {
+            let rest = chunk.get(rest..).unwrap_or_default();
+            let pending = self.pending_mut(stream);
+            if pending.try_reserve(rest.len()).is_ok() {
+                pending.extend_from_slice(rest);
+            } else {
+                self.socket.count_dropped(1, rest.len());
+            }
+            return Some(chunk.len());
+        }
+        let Sent::Entries(count) = self.send_batch(stream, chunk, &batch, diag) else {
+            return None;
+        };
+        let last = count.checked_sub(1).and_then(|last| batch.pieces().get(last));
+        Some(last.map_or(done, |last| {
+            self.pending_mut(stream).clear();
+            last.end
+        }))
+    }
+
+    /// The next entries from `done` on, at most `N`, and where they end.
+    fn collect<const N: usize>(
+        &self,
+        stream: Stream,
+        chunk: &[u8],
+        done: usize,
+    ) -> (Batch<N>, usize) {
+        let mut batch = Batch::new();
         let text = chunk.get(done..).unwrap_or_default();
         let mut pending = of(&self.pending, stream).len();
         let mut end = done;
         for line in Lines::new(text) {
             let keep = !line.ended && line.len() < CHUNK_BYTES - pending;
-            if keep || batch.count == BATCH {
+            if keep || batch.count == N {
                 break;
             }
             let mut priority = default_priority(stream);
@@ -240,17 +266,17 @@ impl Journald {
         (batch, end)
     }
 
-    fn send_batch(
+    fn send_batch<const N: usize>(
         &mut self,
         stream: Stream,
         chunk: &[u8],
-        batch: &Batch,
+        batch: &Batch<N>,
         diag: &Diagnostics,
     ) -> Sent {
         batch.pieces().iter().for_each(|piece| self.fields.prepare(piece.kind));
         let pending = of(&self.pending, stream);
-        let mut heads = [MessageHead::default(); BATCH];
-        let mut entries = [[IoSlice::new(&[]); PIECES]; BATCH];
+        let mut heads = [MessageHead::default(); N];
+        let mut entries = [[IoSlice::new(&[]); PIECES]; N];
         let places = entries.iter_mut().zip(&mut heads);
         for ((entry, head), piece) in places.zip(batch.pieces().iter()) {
             let pending = if piece.with_pending { pending } else { &[] };

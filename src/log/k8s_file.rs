@@ -16,7 +16,7 @@ use nix::sys::uio::writev;
 
 use crate::diagnostics::Diagnostics;
 use crate::failure::{Failure, concat};
-use crate::log::batch::{Batch, PIECES, SCRATCH_MIN, record_bytes};
+use crate::log::batch::{Batch, INSERTS, Insert, SCRATCH_MIN, pieces, record_bytes, scratch_bytes};
 use crate::log::lines::{Line, Lines};
 use crate::log::rotate::{Renewal, file_mode, open_flags};
 use crate::log::stamp::Stamp;
@@ -24,12 +24,15 @@ use crate::stream::{CHUNK_BYTES, Stream};
 use crate::sys;
 use crate::sys::pages::Pages;
 
-/// Reads up to this length are framed on the stack; a quiet container needs no more.
+/// Reads up to this length are framed on the stack; a quiet container needs no more. There is
+/// at most one content in them that is not copied.
 const QUIET_BYTES: usize = 1024;
-const QUIET_SCRATCH: usize = {
-    assert!(SCRATCH_MIN <= 4096);
-    4096
-};
+const QUIET_INSERTS: usize = 1;
+/// One line, or a few. More of them, still not much output, take the larger scratch space.
+const QUIET_LINES: usize = 8;
+const QUIET_SCRATCH: usize = scratch_bytes(QUIET_BYTES, QUIET_LINES);
+const LARGER_SCRATCH: usize = 4096;
+const _: () = assert!(SCRATCH_MIN <= QUIET_SCRATCH && QUIET_SCRATCH < LARGER_SCRATCH);
 
 /// What a busy container's output is framed in; released when it falls silent.
 const BUSY_SCRATCH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(128 * 1024 - 1);
@@ -154,12 +157,33 @@ impl K8sFile {
         if bytes.len() > QUIET_BYTES {
             let scratch = self.scratch.take().or_else(|| Pages::new(BUSY_SCRATCH).ok());
             if let Some(mut scratch) = scratch {
-                self.frame(&mut scratch, stream, bytes, diag);
+                self.frame_all(&mut scratch, stream, bytes, diag);
                 self.scratch = Some(scratch);
                 return;
             }
+        } else if Lines::new(bytes).nth(QUIET_LINES).is_none() {
+            return self.frame_few::<QUIET_SCRATCH>(stream, bytes, diag);
         }
-        self.frame(&mut [0; QUIET_SCRATCH], stream, bytes, diag);
+        self.frame_few::<LARGER_SCRATCH>(stream, bytes, diag);
+    }
+
+    /// Logs a lot of output.
+    #[inline(never)]
+    fn frame_all(&mut self, scratch: &mut [u8], stream: Stream, bytes: &[u8], diag: &Diagnostics) {
+        let mut inserts = [Insert::default(); INSERTS];
+        self.frame(Batch::new(scratch, &mut inserts, bytes), stream, bytes, diag);
+    }
+
+    /// Logs a little output. Not inlined: the larger space must not cost the smaller one's stack.
+    #[inline(never)]
+    fn frame_few<const SCRATCH: usize>(
+        &mut self,
+        stream: Stream,
+        bytes: &[u8],
+        diag: &Diagnostics,
+    ) {
+        let (mut scratch, mut inserts) = ([0; SCRATCH], [Insert::default(); QUIET_INSERTS]);
+        self.frame(Batch::new(&mut scratch, &mut inserts, bytes), stream, bytes, diag);
     }
 
     /// Whether a FIFO or terminal used as a log has not taken everything yet.
@@ -213,8 +237,8 @@ impl K8sFile {
         self.scratch.is_some()
     }
 
-    fn frame(&mut self, scratch: &mut [u8], stream: Stream, bytes: &[u8], diag: &Diagnostics) {
-        let mut batch = Batch::new(scratch, bytes);
+    #[inline(never)]
+    fn frame(&mut self, mut batch: Batch<'_>, stream: Stream, bytes: &[u8], diag: &Diagnostics) {
         let limited = self.limits.size.is_some() || self.limits.global.is_some();
         for (index, chunk) in bytes.chunks(CHUNK_BYTES).enumerate() {
             let base = index * CHUNK_BYTES;
@@ -284,9 +308,11 @@ impl K8sFile {
         if batch.is_empty() {
             return;
         }
-        let mut places = [IoSlice::new(&[]); PIECES];
         let (written, error) = match self.stalled {
-            None => append(self.file.as_fd(), batch.pieces(&mut places)),
+            None if batch.insert_count() <= QUIET_INSERTS => {
+                append_batch::<{ pieces(QUIET_INSERTS) }>(self.file.as_fd(), batch)
+            }
+            None => append_batch::<{ pieces(INSERTS) }>(self.file.as_fd(), batch),
             Some(_) => (0, Some(Errno::EAGAIN)),
         };
         match error {
@@ -411,6 +437,15 @@ fn renewal(path: PathBuf, backups: Option<u32>, diag: &Diagnostics) -> Renewal {
             Renewal::Rotate { path, backups }
         }
     }
+}
+
+/// Appends a batch of at most `PIECES` pieces. Not inlined: few pieces need little stack.
+#[inline(never)]
+fn append_batch<const PIECES: usize>(
+    file: BorrowedFd<'_>,
+    batch: &Batch<'_>,
+) -> (usize, Option<Errno>) {
+    append(file, batch.pieces(&mut [IoSlice::new(&[]); PIECES]))
 }
 
 /// Appends all of `pieces`, or as much as the file takes before it reports an error.

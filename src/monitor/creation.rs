@@ -10,7 +10,7 @@ use crate::config::Api;
 use crate::failure::{Failure, concat};
 use crate::runtime::pid_file;
 use crate::signals::Ended;
-use crate::stdio::output::{Read, ReadBuffer};
+use crate::stdio::output::{ReadBuffer, SHORT_READ_BYTES};
 use crate::stream::Stream;
 use crate::sys;
 
@@ -104,10 +104,15 @@ impl Monitor<'_> {
     /// Reads what the runtime left in its stderr, without waiting for whoever else holds it.
     fn collect_runtime_words(&mut self, creation: &mut Creation) {
         let now = sys::time::monotonic();
+        let mut short = [0; SHORT_READ_BYTES];
         while let Some(stderr) = &mut self.stderr {
-            let Read::Bytes(length) = stderr.read(&mut self.work.buffer, now) else { return };
+            let read = stderr.read(&mut short, &mut self.work.buffer, now);
             let buffer = std::mem::replace(&mut self.work.buffer, ReadBuffer::new());
-            let surplus = creation.hold(Stream::Stderr, buffer.filled(length));
+            let Some(bytes) = read.bytes(&short, &buffer) else {
+                self.work.buffer = buffer;
+                return;
+            };
+            let surplus = creation.hold(Stream::Stderr, bytes);
             self.pass_on(Stream::Stderr, &surplus, now);
             let held = surplus.is_empty();
             self.work.buffer = buffer;

@@ -34,7 +34,7 @@ use crate::signals::{
     Child, Ended, REAPS_PER_TURN, Request, SIGNALS_PER_TURN, Signals, reap, reap_next,
 };
 use crate::stdio::console::{ConsoleSocket, translate_newlines};
-use crate::stdio::output::{Output, Read, ReadBuffer};
+use crate::stdio::output::{Output, Read, ReadBuffer, SHORT_READ_BYTES, is_one_write};
 use crate::stream::Stream;
 use crate::sync_pipe::SyncPipe;
 use crate::sys;
@@ -120,12 +120,16 @@ pub(crate) struct Work {
     poll: PollSet<Source>,
     ready: Vec<(Source, PollFlags)>,
     buffer: ReadBuffer,
-    /// When memory that only work needs is given back; `None`: there is none.
+    /// Something was done that lines which come alone do not need.
+    worked_hard: bool,
+    /// When memory that only such work needs is given back; `None`: there is none.
     release_at: Option<Duration>,
     /// When a log that takes nothing is given up, after the container's end.
     log_stalls_at: Option<Duration>,
     /// More children have ended than one turn reaps.
     reaping: bool,
+    /// This turn's wait has looked for new clients, after output, and there were none.
+    nobody_new: bool,
 }
 
 impl Work {
@@ -134,9 +138,11 @@ impl Work {
             poll: PollSet::new(),
             ready: Vec::new(),
             buffer: ReadBuffer::new(),
+            worked_hard: false,
             release_at: None,
             log_stalls_at: None,
             reaping: false,
+            nobody_new: false,
         }
     }
 }
@@ -174,24 +180,33 @@ impl Monitor<'_> {
         let timeout = self.deadline().map(|deadline| deadline.saturating_sub(now));
         let mut ready = std::mem::take(&mut self.work.ready);
         wait::wait(&mut poll, timeout, &mut ready);
-        let worked = !ready.is_empty();
+        // Whoever has connected sees what is read from now on.
+        let came = ready.last().is_some_and(|(source, _)| *source == Source::Listener);
+        let newcomers = if came { ready.pop() } else { None };
+        self.work.nobody_new = !came && poll.watches(Source::Listener);
         let mut outcome = Ok(());
-        for (source, events) in ready.drain(..) {
-            outcome = outcome.and(self.dispatch(source, events));
+        for (source, events) in newcomers.into_iter().chain(ready.drain(..)) {
+            if let Source::Output(stream) = source {
+                self.on_output(stream);
+            } else {
+                self.work.worked_hard = true;
+                outcome = outcome.and(self.dispatch(source, events));
+            }
         }
+        self.work.nobody_new = false;
         (self.work.poll, self.work.ready) = (poll, ready);
-        self.on_deadline(worked);
+        self.on_deadline();
         outcome
     }
 
     /// Does what is due after a turn, in which something may have been answered.
-    fn on_deadline(&mut self, worked: bool) {
+    fn on_deadline(&mut self) {
         let now = sys::time::monotonic();
         let due = |deadline: Option<Duration>| deadline.is_some_and(|deadline| deadline <= now);
         if let Some(attach) = self.attach.as_mut().filter(|attach| due(attach.deadline())) {
             attach.on_deadline(now, self.diag);
         }
-        if worked {
+        if std::mem::take(&mut self.work.worked_hard) {
             self.work.release_at = Some(now + IDLE);
         } else if due(self.work.release_at) {
             self.release();
@@ -242,7 +257,8 @@ impl Monitor<'_> {
             }
             Source::Oom => self.on_oom(|oom, diag| oom.on_event(now, diag)),
             Source::Journal => self.log.resume(self.diag),
-            Source::Output(stream) => self.on_output(stream),
+            // Answered without the stack that the others need.
+            Source::Output(_) => {}
             Source::Container => self.check_container(),
         }
         Ok(())
@@ -415,12 +431,15 @@ impl Monitor<'_> {
         }
     }
 
+    #[inline(never)]
     fn on_output(&mut self, stream: Stream) {
         for _ in 0..READS_PER_TURN {
             // A client of this same turn may have become unable to take more.
             if !self.takes_output() || !Output::fills(self.read_output(stream)) {
                 return;
             }
+            // What comes now may have come after the wait.
+            self.work.nobody_new = false;
         }
     }
 
@@ -432,9 +451,17 @@ impl Monitor<'_> {
         };
         let Some(output) = slot else { return 0 };
         let now = sys::time::monotonic();
-        match output.read(&mut self.work.buffer, now) {
+        let mut short = [0; SHORT_READ_BYTES];
+        match output.read(&mut short, &mut self.work.buffer, now) {
+            Read::Short(length) => {
+                self.take_output(stream, short.get(..length).unwrap_or_default(), now);
+                return length;
+            }
             Read::Bytes(length) => {
-                self.take_output(stream, length, now);
+                self.work.worked_hard |= length >= SHORT_READ_BYTES;
+                let buffer = std::mem::replace(&mut self.work.buffer, ReadBuffer::new());
+                self.take_output(stream, buffer.filled(length), now);
+                self.work.buffer = buffer;
                 return length;
             }
             Read::Nothing => {}
@@ -448,16 +475,13 @@ impl Monitor<'_> {
         0
     }
 
-    fn take_output(&mut self, stream: Stream, length: usize, now: Duration) {
-        let buffer = std::mem::replace(&mut self.work.buffer, ReadBuffer::new());
-        let bytes = buffer.filled(length);
+    fn take_output(&mut self, stream: Stream, bytes: &[u8], now: Duration) {
         if let Phase::Creating { creation, .. } = &mut self.phase {
             let surplus = creation.hold(stream, bytes);
             self.pass_on(stream, &surplus, now);
         } else {
             self.deliver(stream, bytes, now);
         }
-        self.work.buffer = buffer;
     }
 
     /// Hands on what cannot be held back.
@@ -473,8 +497,11 @@ impl Monitor<'_> {
     fn deliver(&mut self, stream: Stream, bytes: &[u8], now: Duration) {
         self.log.write(stream, bytes, self.diag);
         if let Some(attach) = &mut self.attach {
-            // Whoever connected before this was read is entitled to it.
-            attach.accept(now, self.diag);
+            // Whoever connected before this was read is entitled to it. The wait has already told
+            // whether anybody had before this was written, if all of it was written at once.
+            if !(self.work.nobody_new && is_one_write(bytes)) {
+                attach.accept(now, self.diag);
+            }
             attach.broadcast(stream, bytes, now, self.diag);
         }
     }

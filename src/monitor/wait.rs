@@ -59,9 +59,10 @@ pub(super) fn wait(
 }
 
 impl Monitor<'_> {
-    /// Says what to wait for, in the order in which it is answered: new clients come before
-    /// output, so that whoever has connected sees what is printed from then on, and output
-    /// before the container's end.
+    /// Says what to wait for, in the order in which it is answered: output before the
+    /// container's end. New clients come last, since that is the order in which the kernel looks:
+    /// output that is there when it looks at their socket cannot have been caused by one of whom
+    /// it then knows nothing. They are answered first all the same.
     pub(super) fn interests(&self, poll: &mut PollSet<Source>, now: Duration) {
         let input = PollFlags::POLLIN;
         let mut add = |fd: Option<BorrowedFd<'_>>, events, source| {
@@ -72,7 +73,6 @@ impl Monitor<'_> {
         add(Some(self.signals.fd()), input, Source::Signals);
         add(self.console.as_ref().and_then(ConsoleSocket::fd), input, Source::Console);
         if let Some(attach) = &self.attach {
-            add(attach.listener(now), input, Source::Listener);
             for (id, fd, events) in attach.clients(&self.stdin) {
                 add(Some(fd), events, Source::Client(id));
             }
@@ -102,6 +102,7 @@ impl Monitor<'_> {
                 add(Some(fd), events, Source::Container);
             }
         }
+        add(self.attach.as_ref().and_then(|attach| attach.listener(now)), input, Source::Listener);
     }
 
     /// Whether output may be read: not while somebody it goes to cannot take more.

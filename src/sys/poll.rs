@@ -33,6 +33,14 @@ impl<T: Copy> PollSet<T> {
         self.tokens.push(token);
     }
 
+    /// Whether something answers to `token`.
+    pub(crate) fn watches(&self, token: T) -> bool
+    where
+        T: PartialEq,
+    {
+        self.tokens.contains(&token)
+    }
+
     /// Blocks until something is ready or `timeout` has passed (`None`: for ever).
     ///
     /// # Errors
