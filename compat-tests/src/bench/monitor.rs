@@ -22,12 +22,14 @@ use super::procfs::{self, PATIENCE};
 /// What a monitor is to do.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// The payload's verbs. `{go}`, `{done}` and `{stop}` stand for files of this monitor.
+    /// The payload's verbs. `{go}`, `{done}` and so on stand for files of this monitor.
     pub container: Vec<String>,
     pub options: Vec<&'static str>,
     pub log: LogTo,
     pub runtime: Runtime,
     pub exit_file: Await,
+    /// A session in a container: its exit is reported, too.
+    pub exec: bool,
 }
 
 /// How the exit file is waited for.
@@ -61,6 +63,7 @@ impl Job {
             log: LogTo::Tmpfs,
             runtime: Runtime::StandIn,
             exit_file: Await::Watch,
+            exec: false,
         }
     }
 }
@@ -89,6 +92,7 @@ pub struct Monitor {
     /// What the program's first process used, which goes to the background.
     pub first_cpu: Duration,
     cid: String,
+    reports: Reports,
     exit_watch: Option<Inotify>,
     runtime: Runtime,
 }
@@ -105,6 +109,8 @@ impl Prepared {
             .map(|word| match word.as_str() {
                 "{go}" => file("go"),
                 "{done}" => file("done"),
+                "{burst}" => file("burst"),
+                "{quiet}" => file("quiet"),
                 "{stop}" => file("stop"),
                 other => other.to_owned(),
             })
@@ -136,6 +142,11 @@ impl Prepared {
             Some(path) => command.arg("-l").arg(format!("k8s-file:{}", path.display())),
             None => command.args(["-l", "journald:"]),
         };
+        if job.exec {
+            let spec = place.join("process.json");
+            fs::write(&spec, "{}").map_err(Problem::io("the session's process"))?;
+            command.arg("-e").arg("--exec-process-spec").arg(spec);
+        }
         command.args(&job.options);
         let exit_watch = match job.exit_file {
             Await::Watch => Some(watch(&exits)?),
@@ -178,10 +189,11 @@ impl Prepared {
             start,
             first_cpu: Duration::ZERO,
             cid: self.cid,
+            reports: Reports { pipe: fs::File::from(self.report), rest: Vec::new() },
             exit_watch: self.exit_watch,
             runtime: self.runtime,
         };
-        Ok(Launched { monitor, first, report: self.report })
+        Ok(Launched { monitor, first })
     }
 }
 
@@ -189,7 +201,6 @@ impl Prepared {
 pub struct Launched {
     monitor: Monitor,
     first: Child,
-    report: OwnedFd,
 }
 
 impl Launched {
@@ -200,14 +211,11 @@ impl Launched {
     }
 
     pub fn wait(mut self) -> Result<Monitor, Problem> {
-        let line = read_line(self.report)?;
+        let container = self.monitor.reports.next()?;
         self.monitor.start_time = self.monitor.start.elapsed();
-        let report: serde_json::Value =
-            serde_json::from_str(&line).map_err(Problem::io(format!("the report {line:?}")))?;
-        let container = report.get("data").and_then(serde_json::Value::as_i64).unwrap_or(-1);
         self.monitor.first_cpu = end_of_first(&mut self.first)?;
         if container <= 0 {
-            return Err(Problem::new(format!("the monitor reported {line}")));
+            return Err(Problem::new(format!("the monitor reported {container} as a pid")));
         }
         self.monitor.container = i32::try_from(container).map_err(Problem::io("the pid"))?;
         let text = fs::read_to_string(self.monitor.place.join("conmon.pid"));
@@ -252,6 +260,11 @@ impl Monitor {
             Runtime::StandIn => Ok(()),
             Runtime::Real => lab.call_runtime(&["start", &self.cid]),
         }
+    }
+
+    /// Returns as soon as a session's exit code was reported.
+    pub fn wait_exit_report(&mut self) -> Result<(), Problem> {
+        self.reports.next().map(drop)
     }
 
     pub fn kill_container(&self) -> Result<(), Problem> {
@@ -318,19 +331,34 @@ fn wait_readable(fd: std::os::fd::BorrowedFd<'_>, what: &str) -> Result<(), Prob
     }
 }
 
-fn read_line(fd: OwnedFd) -> Result<String, Problem> {
-    let mut line = Vec::new();
-    let mut file = fs::File::from(fd);
-    while !line.ends_with(b"\n") {
-        wait_readable(file.as_fd(), "the container's pid")?;
-        let mut bytes = [0; 1024];
-        let length = file.read(&mut bytes).map_err(Problem::io("the sync pipe"))?;
-        if length == 0 {
-            return Err(Problem::new("the monitor closed the sync pipe"));
-        }
-        line.extend_from_slice(bytes.get(..length).unwrap_or_default());
+/// What the monitor reports, a line each.
+struct Reports {
+    pipe: fs::File,
+    /// Read and not yet asked for.
+    rest: Vec<u8>,
+}
+
+impl Reports {
+    /// The number in the next report.
+    fn next(&mut self) -> Result<i64, Problem> {
+        let end = loop {
+            if let Some(newline) = self.rest.iter().position(|byte| *byte == b'\n') {
+                break newline + 1;
+            }
+            wait_readable(self.pipe.as_fd(), "the monitor's report")?;
+            let mut bytes = [0; 1024];
+            let length = self.pipe.read(&mut bytes).map_err(Problem::io("the sync pipe"))?;
+            if length == 0 {
+                return Err(Problem::new("the monitor closed the sync pipe"));
+            }
+            self.rest.extend_from_slice(bytes.get(..length).unwrap_or_default());
+        };
+        let line: Vec<u8> = self.rest.drain(..end).collect();
+        let said = String::from_utf8_lossy(&line);
+        let report: serde_json::Value =
+            serde_json::from_slice(&line).map_err(Problem::io(format!("the report {said:?}")))?;
+        Ok(report.get("data").and_then(serde_json::Value::as_i64).unwrap_or(-1))
     }
-    String::from_utf8(line).map_err(Problem::io("the sync pipe"))
 }
 
 /// Whether `path` is a program that can be asked its version.

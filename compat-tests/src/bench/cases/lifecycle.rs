@@ -15,17 +15,23 @@ pub fn cases() -> Vec<Case> {
         case.obstacle = |lab| lab.no_runtime.clone();
         case
     };
+    let with_floor = |mut case: Case| {
+        case.has_floor = true;
+        case
+    };
     let mut calls = Case::new("start/calls", 1, calls);
     calls.warms_up = false;
     calls.obstacle = |_| no_strace();
     vec![
-        Case::new("start/stand-in", 60, |lab, subject| {
+        with_floor(Case::new("start/stand-in", 60, |lab, subject| {
             start_and_exit(lab, subject, STAND_IN, LogTo::Tmpfs)
-        }),
-        Case::new("start/disk", 25, |lab, subject| {
+        })),
+        with_floor(Case::new("start/disk", 25, |lab, subject| {
             start_and_exit(lab, subject, STAND_IN, LogTo::Disk)
-        }),
-        Case::new("full/stand-in", 60, |lab, subject| full(lab, subject, STAND_IN)),
+        })),
+        with_floor(Case::new("exit/disk", 60, exit_on_disk)),
+        with_floor(Case::new("full/stand-in", 60, |lab, subject| full(lab, subject, STAND_IN))),
+        with_floor(Case::new("exec", 60, exec)),
         with_real(Case::new("start/crun", 25, |lab, subject| {
             start_and_exit(lab, subject, REAL, LogTo::Tmpfs)
         })),
@@ -62,6 +68,40 @@ fn start_and_exit(
         reading("start", Unit::Milliseconds, started.as_secs_f64() * 1e3),
         reading("exit", Unit::Milliseconds, exit.as_secs_f64() * 1e3),
         reading("CPU of start", Unit::Microseconds, (first_cpu + monitors_cpu).as_secs_f64() * 1e6),
+    ])
+}
+
+/// From the end of a container that has printed something to the exit file, the log being on a
+/// disk and synced before.
+fn exit_on_disk(lab: &Lab, subject: &Subject) -> Result<Vec<Reading>, Problem> {
+    let mut job = Job::new("lines 100 100 touch {done} sleep-forever");
+    job.log = LogTo::Disk;
+    let monitor = Monitor::begin(lab, subject, &job)?;
+    procfs::wait_until("the lines", || {
+        monitor.has("done") && monitor.log.as_deref().is_some_and(|log| procfs::size(log) > 10_000)
+    })?;
+    procfs::settled_cpu_time(monitor.pid)?;
+    let killed = Instant::now();
+    monitor.kill_container()?;
+    monitor.wait_exit_file()?;
+    let exit = killed.elapsed();
+    monitor.finish(lab)?;
+    Ok(vec![reading("exit", Unit::Milliseconds, exit.as_secs_f64() * 1e3)])
+}
+
+/// A session in a container: from the start of the program to the pid on the sync pipe, and to
+/// the exit code there, the session's process ending at once.
+fn exec(lab: &Lab, subject: &Subject) -> Result<Vec<Reading>, Problem> {
+    let mut job = Job::new("exit 0");
+    job.exec = true;
+    let mut monitor = Monitor::begin(lab, subject, &job)?;
+    let started = monitor.start_time;
+    monitor.wait_exit_report()?;
+    let whole = monitor.start.elapsed();
+    monitor.finish(lab)?;
+    Ok(vec![
+        reading("start to pid", Unit::Milliseconds, started.as_secs_f64() * 1e3),
+        reading("start to exit code", Unit::Milliseconds, whole.as_secs_f64() * 1e3),
     ])
 }
 

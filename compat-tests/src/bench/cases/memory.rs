@@ -19,6 +19,9 @@ const ATTACHES: usize = 100;
 /// How long memory must have stayed the same to count as what an idle monitor holds.
 const REST: Duration = Duration::from_millis(1500);
 
+/// How long lines have been coming when memory is looked at.
+const TRICKLED: Duration = Duration::from_secs(2);
+
 /// Bytes logged before memory is looked at again, as a multiple of the usual amount.
 const LOGGED: u64 = 4;
 
@@ -27,7 +30,9 @@ pub fn cases() -> Vec<Case> {
     idle.warms_up = false;
     let mut growth = Case::new("memory/growth", 3, growth);
     growth.warms_up = false;
-    vec![idle, growth]
+    let mut at_work = Case::new("memory/at-work", 3, at_work);
+    at_work.warms_up = false;
+    vec![idle, growth, at_work]
 }
 
 /// The mean of some idle monitors with a running container each.
@@ -86,6 +91,43 @@ fn growth(lab: &Lab, subject: &Subject) -> Result<Vec<Reading>, Problem> {
         reading("fresh to end", Unit::Kib, attached - fresh),
         reading("descriptors left open", Unit::Count, left_open as f64),
     ])
+}
+
+/// Private dirty memory while 20 lines a second come, also when a lot came before, and a client
+/// that has left again.
+fn at_work(lab: &Lab, subject: &Subject) -> Result<Vec<Reading>, Problem> {
+    let bytes = lab.bytes;
+    let lines = (bytes / 100).to_string();
+    let (few, time) = if lab.quick { (10, TRICKLED / 6) } else { (60, TRICKLED) };
+    let container = format!(
+        "wait-file {{go}} trickle {few} 100 50000 wait-file {{burst}} lines {lines} 100 touch {{done}} \
+         trickle {few} 100 50000 touch {{quiet}} sleep-forever"
+    );
+    let monitor = Monitor::begin(lab, subject, &Job::new(&container))?;
+    let fresh = settled_private(&monitor)?;
+    monitor.signal("go")?;
+    std::thread::sleep(time);
+    let trickled = private(&monitor)?;
+    drop(Client::connect(&monitor.attach_socket())?);
+    monitor.signal("burst")?;
+    procfs::wait_until("the output", || monitor.has("done"))?;
+    std::thread::sleep(time);
+    let busy = private(&monitor)?;
+    procfs::wait_until("the last line", || monitor.has("quiet"))?;
+    let quiet = settled_private(&monitor)?;
+    monitor.kill_container()?;
+    monitor.finish(lab)?;
+    Ok(vec![
+        reading("before the first line", Unit::Kib, fresh),
+        reading("while 20 lines a second come", Unit::Kib, trickled),
+        reading("the same 2 s after a burst and a client", Unit::Kib, busy),
+        reading("silent again", Unit::Kib, quiet),
+    ])
+}
+
+fn private(monitor: &Monitor) -> Result<f64, Problem> {
+    sync();
+    Ok(procfs::memory(monitor.pid)?.private_dirty)
 }
 
 /// Private dirty memory once it no longer changes: buffers may be given back after a while.
