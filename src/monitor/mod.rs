@@ -257,8 +257,7 @@ impl Monitor<'_> {
             }
             Source::Oom => self.on_oom(|oom, diag| oom.on_event(now, diag)),
             Source::Journal => self.log.resume(self.diag),
-            // Answered without the stack that the others need.
-            Source::Output(_) => {}
+            Source::Output(_) => {} // answered without the stack that the others need
             Source::Container => self.check_container(),
         }
         Ok(())
@@ -438,8 +437,7 @@ impl Monitor<'_> {
             if !self.takes_output() || !Output::fills(self.read_output(stream)) {
                 return;
             }
-            // What comes now may have come after the wait.
-            self.work.nobody_new = false;
+            self.work.nobody_new = false; // what comes now may have come after the wait
         }
     }
 
@@ -497,8 +495,7 @@ impl Monitor<'_> {
     fn deliver(&mut self, stream: Stream, bytes: &[u8], now: Duration) {
         self.log.write(stream, bytes, self.diag);
         if let Some(attach) = &mut self.attach {
-            // Whoever connected before this was read is entitled to it. The wait has already told
-            // whether anybody had before this was written, if all of it was written at once.
+            // The wait has told of whoever connected before this was written, if at once.
             if !(self.work.nobody_new && is_one_write(bytes)) {
                 attach.accept(now, self.diag);
             }
