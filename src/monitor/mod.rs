@@ -9,6 +9,7 @@ mod delivery;
 mod drain;
 mod finish;
 mod held;
+mod output;
 mod wait;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -34,8 +35,7 @@ use crate::signals::{
     Child, Ended, REAPS_PER_TURN, Request, SIGNALS_PER_TURN, Signals, reap, reap_next,
 };
 use crate::stdio::console::{ConsoleSocket, translate_newlines};
-use crate::stdio::output::{Output, Read, ReadBuffer, SHORT_READ_BYTES, is_one_write};
-use crate::stream::Stream;
+use crate::stdio::output::{Output, ReadBuffer};
 use crate::sync_pipe::SyncPipe;
 use crate::sys;
 use crate::sys::poll::PollSet;
@@ -43,7 +43,7 @@ use crate::sys::poll::PollSet;
 pub(crate) use creation::{CreationFailed, Remains};
 
 use container::{ContainerProcess, End};
-use held::{Creation, Surplus};
+use held::Creation;
 use wait::Source;
 
 /// How long nothing must have happened before the memory that work needed is given back.
@@ -51,9 +51,6 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// How long a killed container may take to be gone before its exit is recorded.
 const KILL_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How often a stream is read in one turn while it gives all that one read can take.
-const READS_PER_TURN: usize = 4;
 
 /// How often a control fifo is read at the end: more than a caller writes in that moment.
 const LAST_READS: usize = 16;
@@ -257,7 +254,8 @@ impl Monitor<'_> {
             }
             Source::Oom => self.on_oom(|oom, diag| oom.on_event(now, diag)),
             Source::Journal => self.log.resume(self.diag),
-            Source::Output(_) => {} // answered without the stack that the others need
+            // Answered without the stack that the others need.
+            Source::Output(_) => {}
             Source::Container => self.check_container(),
         }
         Ok(())
@@ -427,79 +425,6 @@ impl Monitor<'_> {
     fn accept(&mut self, now: Duration) {
         if let Some(attach) = &mut self.attach {
             attach.accept(now, self.diag);
-        }
-    }
-
-    #[inline(never)]
-    fn on_output(&mut self, stream: Stream) {
-        for _ in 0..READS_PER_TURN {
-            // A client of this same turn may have become unable to take more.
-            if !self.takes_output() || !Output::fills(self.read_output(stream)) {
-                return;
-            }
-            self.work.nobody_new = false; // what comes now may have come after the wait
-        }
-    }
-
-    /// Reads once from `stream` and passes on what came. Returns how many bytes did.
-    fn read_output(&mut self, stream: Stream) -> usize {
-        let slot = match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        };
-        let Some(output) = slot else { return 0 };
-        let now = sys::time::monotonic();
-        let mut short = [0; SHORT_READ_BYTES];
-        match output.read(&mut short, &mut self.work.buffer, now) {
-            Read::Short(length) => {
-                self.take_output(stream, short.get(..length).unwrap_or_default(), now);
-                return length;
-            }
-            Read::Bytes(length) => {
-                self.work.worked_hard |= length >= SHORT_READ_BYTES;
-                let buffer = std::mem::replace(&mut self.work.buffer, ReadBuffer::new());
-                self.take_output(stream, buffer.filled(length), now);
-                self.work.buffer = buffer;
-                return length;
-            }
-            Read::Nothing => {}
-            Read::End if !output.ends_for_good() => {}
-            Read::End => *slot = None,
-            Read::Failed { errno, first: true } => {
-                self.diag.warn_errno("stdio_input read failed", errno);
-            }
-            Read::Failed { .. } => {}
-        }
-        0
-    }
-
-    fn take_output(&mut self, stream: Stream, bytes: &[u8], now: Duration) {
-        if let Phase::Creating { creation, .. } = &mut self.phase {
-            let surplus = creation.hold(stream, bytes);
-            self.pass_on(stream, &surplus, now);
-        } else {
-            self.deliver(stream, bytes, now);
-        }
-    }
-
-    /// Hands on what cannot be held back.
-    fn pass_on(&mut self, stream: Stream, surplus: &Surplus<'_>, now: Duration) {
-        for bytes in [&surplus.held, surplus.new] {
-            if !bytes.is_empty() {
-                self.deliver(stream, bytes, now);
-            }
-        }
-    }
-
-    /// Hands container output to the log, then to the attach clients.
-    fn deliver(&mut self, stream: Stream, bytes: &[u8], now: Duration) {
-        self.log.write(stream, bytes, self.diag);
-        if let Some(attach) = &mut self.attach {
-            // The wait has told of whoever connected before this was written, if at once.
-            if !(self.work.nobody_new && is_one_write(bytes)) {
-                attach.accept(now, self.diag);
-            }
-            attach.broadcast(stream, bytes, now, self.diag);
         }
     }
 }
