@@ -84,7 +84,7 @@ fn a_refused_call_costs_no_exit_file(
     let Some(refusing) = Refusing::calls_of(monitor.pid(), &[&rule]) else { return };
     fs::write(world.path("go"), "").unwrap();
     assert_recorded(&world, &monitor, "3");
-    assert!(refusing.refused() > 0, "{}", refusing.trace());
+    refusing.await_refusal();
 }
 
 /// A disk that has room again a moment later.
@@ -126,7 +126,7 @@ fn a_refused_fork_costs_no_exit_command(#[values("EAGAIN", "ENOMEM")] errno: &st
     fs::write(world.path("go"), "").unwrap();
     assert_recorded(&world, &monitor, "3");
     await_file(&world.path("ran"));
-    assert!(refusing.refused() > 0, "{}", refusing.trace());
+    refusing.await_refusal();
 }
 
 /// No random numbers, neither by call nor from the device.
@@ -138,7 +138,7 @@ fn a_kernel_without_random_numbers_costs_no_exit_file() {
     let Some(refusing) = Refusing::calls_of(monitor.pid(), &rules) else { return };
     fs::write(world.path("go"), "").unwrap();
     assert_eq!(monitor.exit_file_within(RECORD_IN_TIME).as_deref(), Some("3"));
-    assert!(refusing.refused() > 0, "{}", refusing.trace());
+    refusing.await_refusal();
 }
 
 /// Whatever the waits for the end say, the end is recorded, soon and with its code.
@@ -158,7 +158,7 @@ fn a_refused_wait_costs_no_exit_file(#[case] rules: &[&str]) {
     assert_recorded(&world, &monitor, "3");
     await_file(&world.path("ran"));
     monitor.await_end();
-    assert!(refusing.refused() > 0, "{}", refusing.trace());
+    refusing.await_refusal();
 }
 
 /// A container that is no child, where the kernel does not know waitid(P_PIDFD).
@@ -175,7 +175,7 @@ fn the_end_of_a_grandchild_is_noticed_without_waits_by_descriptor() {
     fs::write(world.path("go"), "").unwrap();
     let code = monitor.exit_file_within(RECORD_IN_TIME).unwrap();
     assert!(["3", "-1"].contains(&code.as_str()), "{code}");
-    assert!(refusing.refused() > 0, "{}", refusing.trace());
+    refusing.await_refusal();
 }
 
 /// A report to the caller while the wait for its pipe is refused.
@@ -191,7 +191,7 @@ fn a_refused_wait_costs_no_report() {
     let Some(refusing) = Refusing::calls_of(monitor.pid(), &rules) else { return };
     fs::write(world.path("go"), "").unwrap();
     assert!(monitor.container() > 1);
-    assert!(refusing.refused() > 0, "{}", refusing.trace());
+    refusing.await_refusal();
 }
 
 /// A signal for the container where the kernel does not send by process descriptor.
@@ -203,7 +203,7 @@ fn a_signal_is_forwarded_without_process_descriptors() {
     let Some(refusing) = Refusing::calls_of(monitor.pid(), &rules) else { return };
     sys::kill(monitor.pid(), libc::SIGTERM).unwrap();
     assert_recorded(&world, &monitor, "143");
-    assert!(refusing.refused() > 0, "{}", refusing.trace());
+    refusing.await_refusal();
 }
 
 /// A debugger that sits on the killed container: the monitor waits for it, asleep.
@@ -241,7 +241,7 @@ fn a_refused_read_costs_no_output(#[values("", "-t")] terminal: &str) {
     fs::write(more, "").unwrap();
     assert_recorded(&world, &monitor, "3");
     assert!(world.output("stdout").contains("two"), "{:?}", world.log());
-    assert!(refusing.refused() > 0, "{}", refusing.trace());
+    refusing.await_refusal();
 }
 
 /// Memory to read into that is refused, once or for a while, does not end a stream.
@@ -260,7 +260,7 @@ fn refused_memory_costs_no_output(#[values("1", "1..2", "1..9")] when: &str) {
     let rule = format!("mmap:error=ENOMEM:when={when}");
     let Some(refusing) = Refusing::calls_of(monitor.pid(), &[&rule]) else { return };
     fs::write(begin, "").unwrap();
-    await_fact("a refused mapping", || (refusing.refused() > 0).then_some(()));
+    refusing.await_refusal();
     fs::write(end, "").unwrap();
     monitor.await_log("one");
     fs::write(more, "").unwrap();
@@ -277,7 +277,7 @@ fn a_storm_of_orphans_does_not_delay_the_record() {
     let Some(refusing) = Refusing::calls_of(monitor.pid(), &rules) else { return };
     fs::write(world.path("go"), "").unwrap();
     assert_recorded(&world, &monitor, "3");
-    assert!(refusing.refused() > 0, "{}", refusing.trace());
+    refusing.await_refusal();
     drop(refusing);
     monitor.await_end();
 }

@@ -44,15 +44,13 @@ impl Refusing {
         Some(refusing)
     }
 
-    /// How many calls were refused so far.
-    pub fn refused(&self) -> usize {
-        let trace = fs::read_to_string(&self.trace).unwrap_or_default();
-        trace.matches("(INJECTED)").count()
-    }
-
-    /// What was traced, for the message of a failed test.
-    pub fn trace(&self) -> String {
-        fs::read_to_string(&self.trace).unwrap_or_default()
+    /// Waits until a call has been refused; the tracer may write so after its process has ended.
+    #[track_caller]
+    pub fn await_refusal(&self) {
+        await_fact("a refused call", || {
+            let trace = fs::read_to_string(&self.trace).unwrap_or_default();
+            trace.contains("(INJECTED)").then_some(())
+        });
     }
 }
 
