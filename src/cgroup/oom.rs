@@ -35,6 +35,10 @@ const LOOKS: [Duration; 4] = [
     Duration::from_millis(8),
 ];
 
+/// The least time from the end of one series of looks to the next: a container that lives at its
+/// limit is announced every 10 ms, and must not be looked after all the time.
+const REST: Duration = Duration::from_millis(500);
+
 /// The watch over one container's memory.
 pub(crate) struct OomWatch {
     kind: Kind,
@@ -56,6 +60,8 @@ struct V2 {
     /// The counters that were last acted upon.
     seen: Counts,
     looks: Option<Looks>,
+    /// Not before this a new series of looks begins.
+    rested_at: Duration,
     /// The counters cannot be read any more: the group has been removed.
     gone: bool,
 }
@@ -131,7 +137,10 @@ impl OomWatch {
                         return false;
                     }
                 }
-                v2.looks = Looks::after(now, LOOKS.iter());
+                if now >= v2.rested_at {
+                    v2.looks = Looks::after(now, LOOKS.iter());
+                    v2.rested_at = now + LOOKS.iter().sum::<Duration>() + REST;
+                }
                 v2.look(&self.directories, diag);
                 true
             }
@@ -266,7 +275,7 @@ fn start_v2(group: &Path, diag: &Diagnostics) -> Kind {
         },
     };
     let seen = Counts::default();
-    Kind::V2(V2 { inotify, events, seen, looks: None, gone: false })
+    Kind::V2(V2 { inotify, events, seen, looks: None, rested_at: Duration::ZERO, gone: false })
 }
 
 fn check_v2(events: &Path, seen: &mut Counts, directories: &[PathBuf], diag: &Diagnostics) -> bool {
@@ -387,6 +396,14 @@ mod tests {
             assert_eq!(marks.path().join("oom").exists(), looks.len() >= 3);
         }
         assert_eq!(looks, [1, 3, 7, 15]);
+        assert!(watch.on_event(start + Duration::from_millis(20), &quiet()));
+        assert_eq!(
+            watch.deadline(),
+            None,
+            "a container at its limit is not looked after all the time"
+        );
+        assert!(watch.on_event(start + Duration::from_millis(600), &quiet()));
+        assert!(watch.deadline().is_some());
     }
 
     /// The end decides what is made of it.
