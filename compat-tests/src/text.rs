@@ -2,6 +2,9 @@
 //!
 //! Everything observed is stored as text in which printable ASCII and valid UTF-8 stand for
 //! themselves and every other byte is an escape, so a record is readable and loses nothing.
+//!
+//! The globs are our own because globset's separator is a path's: here a dot ends what `*` may
+//! stand for.
 
 /// Writes bytes as text: `\n`, `\t`, `\xNN` and `\\` for what would not survive as itself.
 pub fn escape(bytes: &[u8]) -> String {
