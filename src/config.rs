@@ -1,7 +1,7 @@
 //! What the command line means: plain checked data, built once before anything is touched.
 
 mod check;
-mod log_path;
+pub(crate) mod log_path;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

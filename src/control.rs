@@ -227,7 +227,7 @@ impl LineBuffer {
 }
 
 /// What one line asks for, or what to warn of.
-fn parse(kind: Kind, line: &[u8], diagnostics: &Diagnostics) -> Result<Command, String> {
+pub(crate) fn parse(kind: Kind, line: &[u8], diagnostics: &Diagnostics) -> Result<Command, String> {
     let mut numbers = Integers { rest: before_nul(line) };
     match kind {
         Kind::Control => {

@@ -1,7 +1,8 @@
 //! conmon: monitors one OCI container from its creation to the record of its exit.
 #![deny(unsafe_code)]
 // `sys::entry` has the C library's `main`.
-#![cfg_attr(not(test), no_main)]
+#![cfg_attr(not(any(test, fuzzing)), no_main)]
+#![cfg_attr(fuzzing, allow(dead_code))]
 
 mod atomic_file;
 mod attach;
@@ -26,6 +27,11 @@ mod sync_pipe;
 #[allow(unsafe_code)]
 mod sys;
 mod unix_socket;
+
+/// What fuzz/ reaches, in a build for it alone.
+#[cfg(fuzzing)]
+#[path = "../fuzz/entries.rs"]
+pub mod entries;
 
 /// Runs the program; returns its exit status.
 #[cfg_attr(test, allow(dead_code, reason = "the test harness has its own entry"))]

@@ -143,7 +143,7 @@ const LINE_STARTS: [&[u8]; 4] = [b"STATUS=", b"ERRNO=", b"BUSERROR=", b"MONOTONI
 /// Anything that names a process or passes a descriptor would speak for the monitor.
 ///
 /// Works in place: how much there is to say is the container's choice.
-fn filter(mut datagram: Vec<u8>) -> Vec<u8> {
+pub(crate) fn filter(mut datagram: Vec<u8>) -> Vec<u8> {
     let end = datagram.iter().position(|&byte| byte == 0).unwrap_or(datagram.len());
     datagram.truncate(end);
     let allowed = |line: &[u8]| {

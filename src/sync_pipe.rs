@@ -82,7 +82,7 @@ impl SyncPipe {
     }
 }
 
-fn render(key: &str, value: i32, message: &[u8]) -> Vec<u8> {
+pub(crate) fn render(key: &str, value: i32, message: &[u8]) -> Vec<u8> {
     let mut json = format!("{{\"{key}\": {value}").into_bytes();
     // A message is a C string to its readers.
     let message = message.split(|byte| *byte == 0).next().unwrap_or_default();

@@ -63,13 +63,13 @@ pub(crate) fn directory_of(pid: Pid, version: Version, diag: &Diagnostics) -> Op
 
 /// A line that is not `ID:CONTROLLERS:PATH`.
 #[derive(Debug, PartialEq, Eq)]
-struct Malformed {
+pub(crate) struct Malformed {
     missing: &'static str,
     line: Vec<u8>,
 }
 
 /// Finds the group in the text of /proc/PID/cgroup (cgroups(7)).
-fn find(table: &[u8], version: Version) -> Result<Option<PathBuf>, Malformed> {
+pub(crate) fn find(table: &[u8], version: Version) -> Result<Option<PathBuf>, Malformed> {
     for line in table.split_inclusive(|byte| *byte == b'\n') {
         let malformed = |missing| Malformed { missing, line: line.to_vec() };
         let text = line.strip_suffix(b"\n").unwrap_or(line);

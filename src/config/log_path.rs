@@ -22,7 +22,7 @@ enum Driver {
 /// # Errors
 ///
 /// What the first malformed value is refused with.
-pub(super) fn select(values: Vec<OsString>, log: &mut LogConfig) -> Result<(), Failure> {
+pub(crate) fn select(values: Vec<OsString>, log: &mut LogConfig) -> Result<(), Failure> {
     if values.is_empty() {
         return Err(Failure::new("Log driver not provided. Use --log-path"));
     }

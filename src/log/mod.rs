@@ -9,10 +9,10 @@ mod batch;
 mod bench;
 mod entry;
 mod journal_socket;
-mod journald;
+pub(crate) mod journald;
 mod k8s_file;
 mod labels;
-mod lines;
+pub(crate) mod lines;
 mod rotate;
 mod stamp;
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub(crate) fn read(path: &Path) -> Result<Pid, Failure> {
 
 /// The number at the start of `bytes`: blanks, a plus sign and what follows the digits are
 /// passed over, as atoi(3) does.
-fn parse(bytes: &[u8]) -> Option<Pid> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<Pid> {
     let text = bytes.trim_ascii_start();
     let text = text.strip_prefix(b"+").unwrap_or(text);
     let mut digits = text.iter().take_while(|byte| byte.is_ascii_digit());

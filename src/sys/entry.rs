@@ -27,7 +27,7 @@ impl Arguments {
 }
 
 /// Called by the C library once it is ready.
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: libc::c_int, vector: *const *const c_char) -> libc::c_int {
     libc::c_int::from(crate::start(Arguments(vector)))

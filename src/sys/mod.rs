@@ -18,5 +18,5 @@ pub(crate) mod socket;
 pub(crate) mod stack;
 pub(crate) mod time;
 pub(crate) mod tty;
-#[cfg(all(not(test), panic = "abort"))]
+#[cfg(all(not(test), not(fuzzing), panic = "abort"))]
 mod unwind;
