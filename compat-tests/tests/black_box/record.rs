@@ -250,13 +250,13 @@ fn refused_memory_costs_no_output(#[values("1", "1..2", "1..9")] when: &str) {
     let world = World::new(Candidate);
     let (begin, end, more) = (world.text("begin"), world.text("end"), world.text("more"));
     world.script(
-        &["say", "one", "wait-file", &more, "say", "two", "exit", "3"],
+        &["lines", "100", "100", "say", "one", "wait-file", &more, "say", "two", "exit", "3"],
         &[&["wait-file", &begin], &["container"], &["pid-file"], &["wait-file", &end]],
     );
     let mut monitor = world.create().sync_pipe().start();
     monitor.ended();
     await_settled(monitor.pid());
-    // The buffer is made for the first read.
+    // The buffer is made for the first read that brings more than a line.
     let rule = format!("mmap:error=ENOMEM:when={when}");
     let Some(refusing) = Refusing::calls_of(monitor.pid(), &[&rule]) else { return };
     fs::write(begin, "").unwrap();
