@@ -1,5 +1,7 @@
 //! The lives: what the caller asks for and what the container does.
 
+use std::{fs, io};
+
 use crate::place::{BUNDLE, CID, EXIT_COMMAND, EXITS, LOGS, NOTIFY_HOST, PERSIST, RUNTIME};
 
 /// A life, as data.
@@ -80,6 +82,17 @@ impl Life {
     /// Whether the API is the one without versions, whose reports have other words.
     fn is_legacy(&self) -> bool {
         self.session && !self.attaches
+    }
+
+    /// Puts what only this life needs into the bundle.
+    pub fn furnish_bundle(&self) -> io::Result<()> {
+        if self.notify {
+            fs::create_dir(format!("{BUNDLE}/notify"))?;
+        }
+        if self.session {
+            fs::write(format!("{BUNDLE}/process.json"), "{}")?;
+        }
+        Ok(())
     }
 
     /// The monitor's arguments.

@@ -76,7 +76,8 @@ fn play() -> std::io::Result<Outcome> {
     let request: Request = serde_json::from_str(&text)?;
     let life = lives::find(&request.life)
         .ok_or_else(|| std::io::Error::other(format!("no life {:?}", request.life)))?;
-    place::build(life)?;
+    place::build()?;
+    life.furnish_bundle()?;
     let peers = peers::Peers::listen()?;
     let pipes = player::Pipes::new(life)?;
     tracer::hold_child_signals()?;

@@ -13,8 +13,6 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork, mkfifo};
 
-use crate::lives::Life;
-
 pub const ROOT: &str = "/run/life";
 pub const BUNDLE: &str = "/run/life/bundle";
 pub const EXITS: &str = "/run/life/exits";
@@ -57,7 +55,7 @@ pub fn enter() -> Result<Option<ExitCode>> {
 }
 
 /// Makes the directories and devices, and puts this program in the place of those it stands for.
-pub fn build(life: &Life) -> Result<()> {
+pub fn build() -> Result<()> {
     let none: Option<&str> = None;
     let own = fs::read_link("/proc/self/exe")?;
     let program = File::open(&own)?;
@@ -66,12 +64,6 @@ pub fn build(life: &Life) -> Result<()> {
         [ROOT, BUNDLE, EXITS, PERSIST, LOGS, TEMPORARY, NOTES, "/run/systemd/journal", "/run/dev"];
     for directory in directories {
         fs::create_dir_all(directory)?;
-    }
-    if life.notify {
-        fs::create_dir(format!("{BUNDLE}/notify"))?;
-    }
-    if life.session {
-        fs::write(format!("{BUNDLE}/process.json"), "{}")?;
     }
     mkfifo(GO, Mode::S_IRWXU).map_err(Error::from)?;
     use std::os::fd::AsRawFd;
