@@ -72,6 +72,16 @@ result() {
     fi
 }
 
+# put NAME FILE: what stands between the marks of NAME in FILE is to be $scratch/list.
+put() {
+    awk -v name="$1" -v list="$scratch/list" '
+        $0 ~ "^<!-- end of the " name " -->" { skip = 0 }
+        !skip { print }
+        $0 ~ "^<!-- " name { skip = 1; while ((getline line < list) > 0) print line }
+    ' "$2" >"$scratch/page"
+    result "$2" <"$scratch/page"
+}
+
 : >"$scratch/rules"
 : >"$scratch/faults"
 chapters="command-line.md life.md logs.md attach-and-control.md cgroups-and-oom.md callers.md"
@@ -100,13 +110,8 @@ overview() {
     echo "Rules without a scenario; each says there why, and what shows it instead:"
     awk '!$3 { printf "%s[%s](%s#%s)", (n++ ? ", " : ""), $1, $2, tolower($1) } END { print n ? "." : "none." }' "$scratch/rules"
 }
-overview >"$scratch/overview"
-awk -v overview="$scratch/overview" '
-    /^<!-- end of the overview -->/ { skip = 0 }
-    !skip { print }
-    /^<!-- overview/ { skip = 1; while ((getline line < overview) > 0) print line }
-' "$specification/README.md" >"$scratch/page"
-result "$specification/README.md" <"$scratch/page"
+overview >"$scratch/list"
+put overview "$specification/README.md"
 
 # By release.
 releases() {
@@ -130,13 +135,8 @@ releases() {
             }' "$specification/$name"
     done | sort -s -k1,1 | cut -f 2
 }
-releases >"$scratch/releases"
-awk -v table="$scratch/releases" '
-    /^<!-- end of the table -->/ { skip = 0 }
-    !skip { print }
-    /^<!-- table/ { skip = 1; while ((getline line < table) > 0) print line }
-' "$specification/releases.md" >"$scratch/page"
-result "$specification/releases.md" <"$scratch/page"
+releases >"$scratch/list"
+put table "$specification/releases.md"
 
 for page in differences reference-notes; do
     while read -r row; do

@@ -23,9 +23,9 @@ use crate::sys::pages::Pages;
 /// How long each exit file is tried to be written. The callers give the whole record 5 s.
 const FILE_PATIENCE: Duration = Duration::from_millis(500);
 
-/// Between two tries.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// Between two tries of what the record needs, at first and at most.
+pub(crate) const PAUSES: (Duration, Duration) =
+    (Duration::from_millis(1), Duration::from_millis(100));
 
 /// What the record needs, held from the start so that nobody else can have taken all of it: a
 /// descriptor and some room for memory.
@@ -93,14 +93,14 @@ pub(crate) fn write_exit_files(
 /// The first try comes at once, the second as soon as `relieve` is done.
 fn write_patiently(path: &Path, text: &[u8], relieve: &mut impl FnMut()) -> Result<(), Failure> {
     let end = sys::time::monotonic() + FILE_PATIENCE;
-    let mut pause = FIRST_PAUSE;
+    let mut pause = PAUSES.0;
     loop {
         match try_to_write(path, text) {
             Ok(()) => return Ok(()),
             Err(refused) if refused.may_pass() && sys::time::monotonic() < end => {
                 relieve();
                 sys::time::sleep(pause);
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                pause = (pause * 2).min(PAUSES.1);
             }
             Err(refused) => return Err(refused.failure()),
         }

@@ -15,7 +15,7 @@ use super::delivery::Goal;
 use super::{KILL_PATIENCE, Monitor, Phase, Remains, Terminal, Work};
 use crate::attach::ContainerStdin;
 use crate::config::ExitCommand;
-use crate::exit::{start_exit_command, write_exit_files};
+use crate::exit::{PAUSES, start_exit_command, write_exit_files};
 use crate::failure::Failure;
 use crate::signals::{Ended, reap_some, reap_until};
 use crate::sync_pipe::{Key, SyncPipe};
@@ -27,9 +27,6 @@ const READERS_GRACE: Duration = Duration::from_secs(2);
 
 /// How long the exit command is tried to be started.
 const FORK_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Between two tries, at first and at most.
-const FORK_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 
 impl Monitor<'_> {
     /// Records the container's end. Returns the process's exit status.
@@ -153,7 +150,7 @@ impl Monitor<'_> {
     /// allowed for a moment.
     fn start_exit_command(&mut self, command: &ExitCommand) -> Result<Pid, Failure> {
         let end = sys::time::monotonic() + FORK_PATIENCE;
-        let mut pause = FORK_PAUSES.0;
+        let mut pause = PAUSES.0;
         loop {
             let now = sys::time::monotonic();
             match start_exit_command(command, &self.oom_score) {
@@ -161,7 +158,7 @@ impl Monitor<'_> {
                 Err(Errno::EAGAIN | Errno::ENOMEM) if now < end => {
                     // What has ended counts as a process until it is reaped.
                     self.serve(Goal::Time, Some(now + pause));
-                    pause = (pause * 2).min(FORK_PAUSES.1);
+                    pause = (pause * 2).min(PAUSES.1);
                 }
                 Err(errno) => return Err(Failure::with_errno("Failed to fork", errno)),
             }

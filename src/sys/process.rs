@@ -86,44 +86,37 @@ pub(crate) fn reap(pid: Pid) -> nix::Result<Option<i32>> {
 }
 
 fn wait_without_blocking(pid: libc::pid_t) -> nix::Result<Option<(Pid, i32)>> {
-    let mut errno = Errno::EINTR;
-    for _ in 0..TRIES {
+    uninterrupted(|| {
         let mut status = 0;
         // SAFETY: the pointer is valid for the whole call, which keeps nothing of it.
         let reaped = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
-        match Errno::result(reaped) {
-            Ok(0) => return Ok(None),
-            Ok(reaped) => return Ok(Some((Pid::from_raw(reaped), status))),
-            Err(Errno::EINTR) => {}
-            Err(other) => {
-                errno = other;
-                break;
-            }
-        }
-    }
-    Err(errno)
+        Errno::result(reaped).map(|pid| (pid != 0).then(|| (Pid::from_raw(pid), status)))
+    })
 }
 
 /// waitid(2), which reaps what has ended and does not block; returns a wait(2) status.
 pub(super) fn wait_by_id(kind: libc::idtype_t, id: libc::id_t) -> nix::Result<Option<i32>> {
     let options = libc::WEXITED | libc::WNOHANG;
-    let mut errno = Errno::EINTR;
-    for _ in 0..TRIES {
+    uninterrupted(|| {
         // SAFETY: siginfo_t is a plain C structure for which all zeroes is a valid value.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         // SAFETY: the pointer is valid for the whole call, which keeps nothing of it.
         let result = unsafe { libc::waitid(kind, id, &raw mut info, options) };
-        match Errno::result(result) {
-            // SAFETY: waitid fills in the fields of a child's end, or leaves zeroes.
-            Ok(_) => return Ok(unsafe { wait_status(&info) }),
-            Err(Errno::EINTR) => {}
-            Err(other) => {
-                errno = other;
-                break;
-            }
+        // SAFETY: waitid fills in the fields of a child's end, or leaves zeroes.
+        Errno::result(result).map(|_| unsafe { wait_status(&info) })
+    })
+}
+
+/// Calls again while the answer is EINTR, but only so often.
+fn uninterrupted<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    let mut result = Err(Errno::EINTR);
+    for _ in 0..TRIES {
+        result = call();
+        if !matches!(result, Err(Errno::EINTR)) {
+            break;
         }
     }
-    Err(errno)
+    result
 }
 
 /// What wait(2) would say of a child's end; `None` if `info` tells of none.
@@ -205,6 +198,15 @@ mod tests {
     use super::*;
 
     /// Both ways to reap say the same of how a child ended.
+    #[test]
+    fn an_interrupted_call_is_made_again_but_not_for_ever() {
+        let mut answers = [Err(Errno::EINTR), Err(Errno::EINTR), Ok(7)].into_iter();
+        assert_eq!(uninterrupted(|| answers.next().unwrap()), Ok(7));
+        let mut answers = [Err(Errno::EINTR), Err(Errno::ECHILD), Ok(7)].into_iter();
+        assert_eq!(uninterrupted(|| answers.next().unwrap()), Err(Errno::ECHILD));
+        assert_eq!(uninterrupted(|| Err::<(), _>(Errno::EINTR)), Err(Errno::EINTR));
+    }
+
     #[test]
     fn every_end_is_told_alike() {
         let ends: [(fn() -> libc::c_int, i32); 3] = [
