@@ -3,6 +3,7 @@
 //! From `block` on every signal is blocked, so none that would end the monitor does; only
 //! those with a meaning are read. Children get the mask back that the monitor was given.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -17,8 +18,15 @@ use crate::sys;
 /// The blocked signals of the monitor and the descriptor to read them from.
 pub(crate) struct Signals {
     descriptor: SignalFd,
+    meaningful: SigSet,
     original_mask: SigSet,
+    /// Not before this the descriptor is waited for, which says that there is something to read
+    /// and does not give it.
+    rested_at: Cell<Option<Duration>>,
 }
+
+/// How often signals and children are looked for while neither way to read signals works.
+const LOOK_PERIOD: Duration = Duration::from_millis(100);
 
 /// Blocks SIGHUP and returns the mask as it was before.
 ///
@@ -57,7 +65,7 @@ impl Signals {
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let descriptor = SignalFd::with_flags(&meaningful, flags)
             .map_err(|errno| Failure::with_errno("Failed to create signalfd", errno))?;
-        Ok(Self { descriptor, original_mask })
+        Ok(Self { descriptor, meaningful, original_mask, rested_at: Cell::new(None) })
     }
 
     /// The mask the process was started with.
@@ -65,15 +73,36 @@ impl Signals {
         &self.original_mask
     }
 
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
+    /// What to wait for input on; nothing until [`Self::deadline`] while it cannot be read.
+    pub(crate) fn fd(&self, now: Duration) -> Option<BorrowedFd<'_>> {
+        if self.rested_at.get().is_some_and(|rested_at| rested_at <= now) {
+            self.rested_at.set(None);
+        }
+        self.rested_at.get().is_none().then(|| self.descriptor.as_fd())
+    }
+
+    /// When to ask for the descriptor again.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.rested_at.get()
     }
 
     /// The next request, if any is waiting.
+    ///
+    /// Where the descriptor cannot be read a signal is taken in another way; where there is
+    /// none, or that is refused as well, the descriptor rests, and children are looked for.
     pub(crate) fn next(&self) -> Option<Request> {
-        let info = self.descriptor.read_signal().ok()??;
-        let signal = i32::try_from(info.ssi_signo).ok()?;
-        match Signal::try_from(signal).ok()? {
+        let number = match self.descriptor.read_signal() {
+            Ok(info) => i32::try_from(info?.ssi_signo).ok()?,
+            Err(_) if self.rested_at.get().is_some() => return None,
+            Err(_) => match sys::process::take_signal(&self.meaningful) {
+                Ok(number) => number,
+                Err(_) => {
+                    self.rested_at.set(Some(sys::time::monotonic() + LOOK_PERIOD));
+                    return Some(Request::CheckChildren);
+                }
+            },
+        };
+        match Signal::try_from(number).ok()? {
             Signal::SIGCHLD | Signal::SIGUSR1 => Some(Request::CheckChildren),
             other => Some(Request::Forward(other)),
         }
@@ -182,12 +211,17 @@ pub(crate) fn reap_until(signals: &Signals, limit: Duration, awaited: Pid) {
             }
         }
         let Reaped::Others(count) = reap_some(Some(awaited)) else { return };
-        let left = end.saturating_sub(sys::time::monotonic());
+        let now = sys::time::monotonic();
+        let left = end.saturating_sub(now);
         if left.is_zero() {
             return;
         }
-        if count < REAPS_PER_TURN {
-            sys::poll::wait_for(signals.fd(), PollFlags::POLLIN, left);
+        if count == REAPS_PER_TURN {
+            continue;
+        }
+        match signals.fd(now) {
+            Some(fd) => drop(sys::poll::wait_for(fd, PollFlags::POLLIN, left)),
+            None => sys::time::sleep(left.min(LOOK_PERIOD)),
         }
     }
 }
@@ -197,6 +231,37 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    fn unreadable() -> Signals {
+        let meaningful = SigSet::from(Signal::SIGINT);
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&meaningful), None).unwrap();
+        Signals {
+            descriptor: sys::process::unreadable_signals(),
+            meaningful,
+            original_mask: SigSet::empty(),
+            rested_at: Cell::new(None),
+        }
+    }
+
+    #[test]
+    fn signals_are_taken_in_another_way_where_their_descriptor_cannot_be_read() {
+        let signals = unreadable();
+        nix::sys::signal::raise(Signal::SIGINT).unwrap();
+        assert_eq!(signals.next(), Some(Request::Forward(Signal::SIGINT)));
+        assert!(signals.fd(sys::time::monotonic()).is_some());
+    }
+
+    #[test]
+    fn a_descriptor_that_cannot_be_read_is_not_waited_for_all_the_time() {
+        let signals = unreadable();
+        assert_eq!(signals.next(), Some(Request::CheckChildren));
+        assert_eq!(signals.next(), None);
+        let rested_at = signals.deadline().unwrap();
+        assert!(signals.fd(rested_at - LOOK_PERIOD / 2).is_none());
+        assert!(signals.fd(rested_at).is_some());
+        assert_eq!(signals.deadline(), None);
+        assert_eq!(signals.next(), Some(Request::CheckChildren));
+    }
 
     #[rstest]
     #[case::success(0, 0)]

@@ -88,14 +88,17 @@ impl Monitor<'_> {
         }
         let mut poll = std::mem::replace(&mut self.work.poll, PollSet::new());
         poll.clear();
-        poll.add(self.signals.fd(), PollFlags::POLLIN, Source::Signals);
+        if let Some(fd) = self.signals.fd(now) {
+            poll.add(fd, PollFlags::POLLIN, Source::Signals);
+        }
         for sink in self.log.blocked_on() {
             poll.add(sink, PollFlags::POLLOUT, Source::Journal);
         }
         for (id, fd, events) in self.attach.iter().flat_map(|attach| attach.clients(&self.stdin)) {
             poll.add(fd, events, Source::Client(id));
         }
-        let until = [limit, self.work.log_stalls_at].into_iter().flatten().min();
+        let until =
+            [limit, self.work.log_stalls_at, self.signals.deadline()].into_iter().flatten().min();
         let mut ready = std::mem::take(&mut self.work.ready);
         wait(&mut poll, until.map(|until| until.saturating_sub(now)), &mut ready);
         let now = sys::time::monotonic();

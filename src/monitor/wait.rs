@@ -70,7 +70,7 @@ impl Monitor<'_> {
                 poll.add(fd, events, source);
             }
         };
-        add(Some(self.signals.fd()), input, Source::Signals);
+        add(self.signals.fd(now), input, Source::Signals);
         add(self.console.as_ref().and_then(ConsoleSocket::fd), input, Source::Console);
         if let Some(attach) = &self.attach {
             for (id, fd, events) in attach.clients(&self.stdin) {
@@ -124,7 +124,7 @@ impl Monitor<'_> {
         let attach = self.attach.as_ref().and_then(Attach::deadline);
         let [stdout, stderr] =
             [&self.stdout, &self.stderr].map(|output| output.as_ref().and_then(Output::deadline));
-        let others = [self.work.release_at, attach, stdout, stderr];
+        let others = [self.signals.deadline(), self.work.release_at, attach, stdout, stderr];
         running.into_iter().chain(others).flatten().min()
     }
 }

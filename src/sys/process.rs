@@ -152,6 +152,18 @@ pub(crate) fn children() -> Vec<Pid> {
     children
 }
 
+/// Takes a waiting signal of `set`, all of which are blocked; returns its number.
+///
+/// # Errors
+///
+/// `EAGAIN`: none waits.
+pub(crate) fn take_signal(set: &SigSet) -> nix::Result<libc::c_int> {
+    let no_time = super::time::timespec(std::time::Duration::ZERO);
+    // SAFETY: both point to live values, and nobody wants to know more than the number.
+    let number = unsafe { libc::sigtimedwait(set.as_ref(), ptr::null_mut(), no_time.as_ref()) };
+    Errno::result(number)
+}
+
 extern "C" fn leave_with_1(_signal: libc::c_int) {
     leave(1);
 }
@@ -178,6 +190,13 @@ fn set_disposition(signal: Signal, handler: SigHandler) -> nix::Result<()> {
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
     // SAFETY: neither SIG_IGN nor SIG_DFL runs any code of ours.
     unsafe { sigaction(signal, &action) }.map(drop)
+}
+
+/// A descriptor for signals whose every read is refused.
+#[cfg(test)]
+pub(crate) fn unreadable_signals() -> nix::sys::signalfd::SignalFd {
+    // SAFETY: only reads are made through it, and those of a directory are refused.
+    unsafe { nix::sys::signalfd::SignalFd::from_owned_fd(std::fs::File::open("/").unwrap().into()) }
 }
 
 /// The words that run this test program once more: an emulator's, where the tests of another
