@@ -122,8 +122,8 @@ impl Node {
         let id = self.id(&spec.name);
         if self.systemd {
             systemd::start_scope(&id, launched.pid())?;
-        } else {
-            world::place_monitor(&self.cgroup, &id, launched.pid())?;
+        } else if let Some(cpus) = &spec.monitor_cpus {
+            world::place_monitor(&self.cgroup, &id, launched.pid(), cpus)?;
         }
         launched.release();
         let ended = launched.wait(self.limit)?;
@@ -166,8 +166,9 @@ impl Node {
         let comm = process::comm(monitor).unwrap_or_default();
         self.facts.must(fact("name of the monitor"), comm, "conmon");
         let cgroups = fs::read_to_string(format!("/proc/{monitor}/cgroup")).unwrap_or_default();
-        let placed = cgroups.contains(&format!("crio-conmon-{id}"));
-        self.facts.holds(fact("the monitor is where CRI-O put it"), placed);
+        let moved = cgroups.contains(&format!("crio-conmon-{id}"));
+        let wanted = self.systemd || spec.monitor_cpus.is_some();
+        self.facts.must(fact("the monitor is in a cgroup of its own"), moved, wanted);
         Ok(Container {
             name: spec.name.clone(),
             bundle,

@@ -47,6 +47,14 @@ pub struct Session {
     log: PathBuf,
 }
 
+impl Session {
+    /// The launched process, which with `--sync` is the monitor.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.launched.pid()
+    }
+}
+
 impl Node {
     /// Runs verbs of the test program in a container and returns what CRI-O answers.
     ///

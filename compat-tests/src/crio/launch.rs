@@ -35,7 +35,8 @@ pub struct Launched {
     pub stderr: Stream,
 }
 
-/// Starts `words`, the monitor with whatever is put before it, in `directory`.
+/// Starts `words`, the monitor with whatever is put before it, in `directory`. A container's monitor gets a process group of its
+/// own; that of an ExecSync starts in its caller's.
 ///
 /// # Errors
 ///
@@ -55,7 +56,7 @@ pub fn start(words: &[String], directory: &Path, kind: SyncPipe) -> Result<Launc
     let setup = ChildSetup {
         fds: vec![(theirs, 3), (start_of_theirs, 4)],
         umask: Some(0o022),
-        new_group: true,
+        new_group: kind == SyncPipe::Socket,
         default_signals: true,
         ..ChildSetup::default()
     };

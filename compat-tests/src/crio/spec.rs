@@ -20,6 +20,9 @@ pub struct Spec {
     pub argv: Vec<String>,
     pub settings: Settings,
     pub memory: Option<u64>,
+    /// The CPUs of the monitor, as `infra_ctr_cpuset` or a workload names them. Only with these does CRI-O move a monitor where it
+    /// makes the cgroups itself.
+    pub monitor_cpus: Option<String>,
     /// Shares the pids of its surroundings, as in a pod with one process namespace.
     pub shared_pids: bool,
     pub log_level: String,
@@ -41,6 +44,7 @@ impl Spec {
             argv: argv.iter().map(|&word| word.to_owned()).collect(),
             settings: Settings::default(),
             memory: None,
+            monitor_cpus: None,
             shared_pids: false,
             log_level: "info".to_owned(),
             runtime: None,

@@ -112,22 +112,44 @@ pub fn direct_standin(script: &str) -> Result<()> {
     Ok(fs::write(format!("{wrapper}.script.toml"), script)?)
 }
 
-/// Moves a monitor into its cgroup, as CRI-O does where it makes cgroups itself.
+/// Moves a monitor into a cgroup that has `cpus` only, as CRI-O does where it makes cgroups itself.
+///
+/// Without a cpuset controller for this cgroup, as in many a CI's container, it is moved all the same.
 ///
 /// # Errors
 ///
 /// The cgroup cannot be made or entered.
-pub fn place_monitor(cgroup: &str, id: &str, pid: i32) -> Result<()> {
+pub fn place_monitor(cgroup: &str, id: &str, pid: i32, cpus: &str) -> Result<()> {
     let top = Path::new("/sys/fs/cgroup");
     let hierarchy = if cgroup::is_v2() {
         top.to_owned()
     } else {
-        let known = ["cpu", "cpu,cpuacct", "pids", "memory", "systemd"];
+        let known = ["cpuset", "cpu", "cpu,cpuacct", "pids", "memory", "systemd"];
         let found = known.iter().map(|name| top.join(name)).find(|path| path.is_dir());
         found.context("no cgroup hierarchy")?
     };
-    let own = hierarchy.join(cgroup).join(format!("crio-conmon-{id}"));
+    let parent = hierarchy.join(cgroup);
+    let own = parent.join(format!("crio-conmon-{id}"));
     fs::create_dir_all(&own).with_context(|| format!("cannot create {}", own.display()))?;
+    set_cpus(&parent, &own, cpus)?;
     fs::write(own.join("cgroup.procs"), pid.to_string())
         .with_context(|| format!("cannot enter {}", own.display()))
+}
+
+/// Version 1 lets nobody into a cpuset without CPUs and memory nodes, nor gives a child its parent's.
+fn set_cpus(parent: &Path, own: &Path, cpus: &str) -> Result<()> {
+    if !own.join("cpuset.cpus").exists() {
+        return Ok(());
+    }
+    if !cgroup::is_v2() {
+        let above = parent.parent().context("the cgroup lies nowhere")?;
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if fs::read_to_string(parent.join(file))?.trim().is_empty() {
+                fs::write(parent.join(file), fs::read_to_string(above.join(file))?)?;
+            }
+        }
+        fs::write(own.join("cpuset.mems"), fs::read_to_string(parent.join("cpuset.mems"))?)?;
+    }
+    let file = own.join("cpuset.cpus");
+    fs::write(&file, cpus).with_context(|| format!("cannot write {cpus} to {}", file.display()))
 }

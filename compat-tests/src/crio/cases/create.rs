@@ -58,6 +58,12 @@ pub(super) const CASES: &[Case] = &[
         "the monitor has what CRI-O gave it and nothing else",
         environment,
     ),
+    case(
+        "create",
+        "runs-on-the-cpus-of-the-infrastructure",
+        "with `infra_ctr_cpuset` or a workload CRI-O moves the monitor, and its children follow",
+        on_cpus,
+    ),
     case("create", "makes-no-pivot", "`no_pivot` reaches the runtime as its option", no_pivot)
         .with(Runtimes::Standin),
     case(
@@ -172,6 +178,19 @@ fn behind(node: &mut Node) -> Result<()> {
     let prefix = vec![taskset.display().to_string(), "ffffffff".to_owned()];
     let container = node.run(&Spec { prefix, ..Spec::payload("ctr", &["exit", "4"]) })?;
     node.ends_with(&container, 4)
+}
+
+fn on_cpus(node: &mut Node) -> Result<()> {
+    let monitor_cpus = Some("0".to_owned());
+    let container = node.run(&Spec { monitor_cpus, ..Spec::payload("ctr", &["sleep-forever"]) })?;
+    let status = fs::read_to_string(format!("/proc/{}/status", container.monitor))?;
+    let cpus = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:\t"));
+    // All of them on a host whose controllers do not reach here.
+    node.facts.note("CPUs of the monitor", cpus.context("no CPUs in the status")?);
+    let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", container.pid))?;
+    let inside = cgroups.contains("crio-conmon-");
+    node.facts.must("the container is in the monitor's cgroup", inside, false);
+    node.kill(&container)
 }
 
 fn environment(node: &mut Node) -> Result<()> {

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use nix::unistd::{Pid, getpgid, getpgrp};
 
 use super::super::argv::Settings;
 use super::super::case::{Case, case};
@@ -55,6 +56,12 @@ pub(super) const CASES: &[Case] = &[
         "fails-in-a-stopped-container",
         "a probe that comes too late is an error",
         stopped,
+    ),
+    case(
+        "exec",
+        "leaves-the-callers-process-group",
+        "CRI-O starts a probe's monitor in its own group, and what is sent to that must not end the probe",
+        group,
     ),
     case("exec", "runs-side-by-side", "several probes at a time do not mix", side_by_side),
 ];
@@ -191,6 +198,31 @@ fn stopped(node: &mut Node) -> Result<()> {
     node.facts.holds("it is an error", matches!(answer, Answer::Error(_)));
     node.facts.note("answer", answer.text());
     node.remove(&container)
+}
+
+fn group(node: &mut Node) -> Result<()> {
+    let container = idle(node)?;
+    node.facts.must("group of a container's monitor", group_of(container.monitor), "its own");
+    let command = [paths::PAYLOAD, "wait-file", "/shared/go", "exit", "0"];
+    let session = node.begin_exec(&container, "one", &command, Some(60))?;
+    let begun = node.until(|| sleepers() == 2);
+    node.facts.holds("the command runs", begun);
+    node.facts.must("group of a session's monitor", group_of(session.pid()), "its own");
+    fs::write(format!("{}/go", paths::SHARED), "")?;
+    let answer = node.answer(session)?;
+    must(node, "one", &answer, "0, stdout ``, stderr ``");
+    node.kill(&container)
+}
+
+/// Whose process group a monitor is in.
+fn group_of(pid: i32) -> &'static str {
+    let own = Pid::from_raw(pid);
+    match getpgid(Some(own)) {
+        Ok(group) if group == getpgrp() => "CRI-O's",
+        Ok(group) if group == own => "its own",
+        Ok(_) => "another's",
+        Err(_) => "none",
+    }
 }
 
 fn side_by_side(node: &mut Node) -> Result<()> {
