@@ -6,19 +6,19 @@
 use std::fs::{File, Metadata};
 use std::io::{IoSlice, Seek};
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::uio::writev;
 
 use crate::diagnostics::Diagnostics;
 use crate::failure::{Failure, concat};
 use crate::log::batch::{Batch, INSERTS, Insert, SCRATCH_MIN, pieces, record_bytes, scratch_bytes};
+use crate::log::fifo;
 use crate::log::lines::{Line, Lines};
-use crate::log::rotate::{Renewal, file_mode, open_flags};
+use crate::log::rotate::Renewal;
 use crate::log::stamp::Stamp;
 use crate::stream::{CHUNK_BYTES, Stream};
 use crate::sys;
@@ -70,6 +70,8 @@ pub(crate) struct K8sFile {
     lost: Option<Lost>,
     /// What a FIFO or terminal used as a log has not taken yet.
     stalled: Option<Stalled>,
+    /// How much is in a FIFO that nobody reads, when it was last looked.
+    unread: usize,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -113,7 +115,7 @@ impl K8sFile {
         backups: Option<u32>,
         diag: &Diagnostics,
     ) -> Result<Self, Failure> {
-        let file = open_log(&path)
+        let file = fifo::open_log(&path)
             .map_err(|errno| Failure::with_errno("Failed to open log file", errno).on(&path))?;
         let file = File::from(file);
         let status = file.metadata().ok();
@@ -145,6 +147,7 @@ impl K8sFile {
             torn: false,
             lost: None,
             stalled: None,
+            unread: 0,
         })
     }
 
@@ -196,6 +199,16 @@ impl K8sFile {
         self.stalled.as_ref().map_or(0, |stalled| stalled.rest().len())
     }
 
+    /// Looks whether closing the log would lose what is in it, after all has been written.
+    pub(crate) fn look_for_reader(&mut self) {
+        self.unread = if self.regular { 0 } else { fifo::unread_bytes(&mut self.file) };
+    }
+
+    /// Whether nobody had the log open for reading at the last look, and something is in it.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread > 0
+    }
+
     /// Writes on after [`Self::is_blocked`]; to be called when the file takes bytes again.
     pub(crate) fn resume(&mut self, diag: &Diagnostics) {
         let Some(mut stalled) = self.stalled.take() else { return };
@@ -225,6 +238,9 @@ impl K8sFile {
         }
         if let Some(lost) = self.lost.take() {
             diag.warn(lost.sentence(b"log not writable to the end"));
+        }
+        if self.is_unread() {
+            diag.warn(format!("log not read to the end: {} bytes were dropped", self.unread));
         }
     }
 
@@ -408,23 +424,6 @@ impl Lost {
     }
 }
 
-/// Opens or creates the log at `path`.
-///
-/// A FIFO must not be waited for: whoever will read it may be started by the caller only when
-/// the monitor has reported. Without a reader it is opened for reading as well, which the
-/// kernel lets pass (fifo(7)); what is written then waits in it.
-fn open_log(path: &Path) -> nix::Result<OwnedFd> {
-    let open = |flags| open(path, flags, file_mode());
-    if !std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
-        return open(open_flags());
-    }
-    let flags = open_flags() | OFlag::O_NONBLOCK;
-    match open(flags) {
-        Err(Errno::ENXIO) => open((flags - OFlag::O_WRONLY) | OFlag::O_RDWR),
-        opened => opened,
-    }
-}
-
 /// With `backups` a resolved path is rotated; without, the path is taken as it is.
 fn renewal(path: PathBuf, backups: Option<u32>, diag: &Diagnostics) -> Renewal {
     let Some(backups) = backups else { return Renewal::Truncate { path } };
@@ -478,7 +477,10 @@ fn cut_back(mut file: &File, bytes: usize) -> bool {
 mod tests {
     use std::io::Write;
 
+    use nix::fcntl::open;
+
     use super::*;
+    use crate::log::rotate::{file_mode, open_flags};
 
     #[test]
     fn a_record_is_cut_off_the_end_of_a_file_of_any_size() {

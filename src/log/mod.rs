@@ -8,6 +8,7 @@ mod batch;
 #[cfg(test)]
 mod bench;
 mod entry;
+mod fifo;
 mod journal_socket;
 pub(crate) mod journald;
 mod k8s_file;
@@ -137,9 +138,22 @@ impl Log {
         }
     }
 
-    /// Closes the drivers that have handed over everything; says what they had to drop.
+    /// Whether a FIFO that is the log stays open for a reader to come; see
+    /// [`Self::close_finished`], which has to be called now and then as long as it does.
+    pub(crate) fn awaits_reader(&self) -> bool {
+        self.k8s_file.as_ref().is_some_and(|file| !file.is_blocked() && file.is_unread())
+    }
+
+    /// Closes the drivers that have handed over everything; says what they had to drop. Not yet
+    /// a FIFO without a reader: what is in it would be gone.
     pub(crate) fn close_finished(&mut self, diag: &Diagnostics) {
-        if let Some(mut file) = self.k8s_file.take_if(|file| !file.is_blocked()) {
+        let is_finished = |file: &mut K8sFile| {
+            !file.is_blocked() && {
+                file.look_for_reader();
+                !file.is_unread()
+            }
+        };
+        if let Some(mut file) = self.k8s_file.take_if(is_finished) {
             file.drop_waiting(diag);
         }
         if let Some(mut journald) = self.journald.take_if(|journald| !journald.is_blocked()) {
@@ -147,10 +161,14 @@ impl Log {
         }
     }
 
-    /// Drops what still waits, and says what had to be dropped and was not yet reported.
+    /// Drops what still waits, and what is in a FIFO without a reader, which is closed. Says what
+    /// had to be dropped and was not yet reported.
     pub(crate) fn drop_waiting(&mut self, diag: &Diagnostics) {
-        if let Some(file) = &mut self.k8s_file {
+        if let Some(mut file) = self.k8s_file.take() {
+            // What waits behind it never comes.
+            file.look_for_reader();
             file.drop_waiting(diag);
+            self.k8s_file = Some(file).filter(|file| !file.is_unread());
         }
         if let Some(journald) = &mut self.journald {
             journald.drop_waiting(diag);

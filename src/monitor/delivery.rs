@@ -18,6 +18,9 @@ use crate::sys::poll::PollSet;
 /// How long a log may take nothing of what waits for it. A slow one gets all the time it needs.
 const LOG_STALL_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How often it is looked whether somebody has come to read a FIFO that is the log.
+const READER_PERIOD: Duration = Duration::from_millis(100);
+
 /// When a refused fork is tried again.
 const FORK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -83,7 +86,8 @@ impl Monitor<'_> {
 
     /// Waits once for readers, signals or `limit`, and gives readers what they take.
     fn serve_once(&mut self, limit: Option<Duration>, now: Duration) {
-        if self.log.is_blocked() && self.work.log_stalls_at.is_none() {
+        let awaits_reader = self.log.awaits_reader();
+        if (self.log.is_blocked() || awaits_reader) && self.work.log_stalls_at.is_none() {
             self.work.log_stalls_at = Some(now + LOG_STALL_TIMEOUT);
         }
         let mut poll = std::mem::replace(&mut self.work.poll, PollSet::new());
@@ -97,8 +101,9 @@ impl Monitor<'_> {
         for (id, fd, events) in self.attach.iter().flat_map(|attach| attach.clients(&self.stdin)) {
             poll.add(fd, events, Source::Client(id));
         }
-        let until =
-            [limit, self.work.log_stalls_at, self.signals.deadline()].into_iter().flatten().min();
+        let look = awaits_reader.then_some(now + READER_PERIOD);
+        let deadlines = [limit, look, self.work.log_stalls_at, self.signals.deadline()];
+        let until = deadlines.into_iter().flatten().min();
         let mut ready = std::mem::take(&mut self.work.ready);
         wait(&mut poll, until.map(|until| until.saturating_sub(now)), &mut ready);
         let now = sys::time::monotonic();
@@ -112,6 +117,10 @@ impl Monitor<'_> {
             }
         }
         (self.work.poll, self.work.ready) = (poll, ready);
+        if awaits_reader {
+            self.log.close_finished(self.diag);
+            self.work.log_stalls_at.take_if(|_| !self.log.awaits_reader());
+        }
         if self.work.log_stalls_at.is_some_and(|stalls_at| stalls_at <= now) {
             self.work.log_stalls_at = None;
             self.log.drop_waiting(self.diag);
@@ -128,9 +137,12 @@ impl Monitor<'_> {
         }
     }
 
-    /// Whether somebody who reads has not got everything.
-    pub(super) fn has_readers(&self) -> bool {
-        self.log.is_blocked() || self.attach.as_ref().is_some_and(Attach::has_queued)
+    /// Whether somebody who reads has not got everything, or may come to read the log.
+    pub(super) fn has_readers(&mut self) -> bool {
+        self.log.close_finished(self.diag);
+        self.log.is_blocked()
+            || self.log.awaits_reader()
+            || self.attach.as_ref().is_some_and(Attach::has_queued)
     }
 
     /// Leaves the readers to a child, so that this process can end: callers wait for that. Where

@@ -335,6 +335,43 @@ fn a_log_that_is_slow_does_not_delay_the_record(#[case] reads: bool) {
     assert_eq!(lines == 1000, reads, "{lines} lines");
 }
 
+/// B18: what is in a FIFO waits a little for a first reader, and delays nothing meanwhile. It is
+/// more or less than the FIFO holds; in the first case the rest waits in the monitor.
+#[rstest]
+#[case::a_little(50)]
+#[case::more_than_a_fifo_holds(1000)]
+fn a_log_without_a_reader_is_kept_for_one_and_then_given_up(
+    #[case] lines: usize,
+    #[values(true, false)] comes: bool,
+) {
+    let world = World::new(Candidate);
+    let fifo = world.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let log = format!("k8s-file:{}", fifo.display());
+    let go = world.text("go");
+    world.container(&["wait-file", &go, "numbered", &lines.to_string(), "100", "exit", "3"]);
+    let monitor = world.create().without("-l").with(&["-l", &log, "--sync"]);
+    let mut monitor = monitor.sync_pipe().start();
+    monitor.container();
+    fs::write(go, "").unwrap();
+    let mut taken = Vec::new();
+    if comes {
+        // The end itself cannot be seen yet where the rest waits for a reader.
+        await_settled(monitor.pid());
+        let mut reader = crate::peer::open_fifo(&fifo);
+        await_fact("everything", || {
+            crate::peer::take(&mut reader, &mut taken, 65536);
+            world.processes().is_empty().then_some(())
+        });
+        while crate::peer::take(&mut reader, &mut taken, 65536) > 0 {}
+    }
+    assert_eq!(monitor.exit_file_within(IN_TIME).as_deref(), Some("3"));
+    assert_eq!(monitor.ended_within(SOON).and_then(|status| status.code()), Some(3));
+    await_fact("nobody serves readers any more", || world.processes().is_empty().then_some(()));
+    let ends = taken.windows(3).filter(|bytes| bytes == b" F ").count();
+    assert_eq!(ends, if comes { lines } else { 0 });
+}
+
 /// Keeps the processors busy until it is dropped.
 struct Load(Vec<std::process::Child>);
 

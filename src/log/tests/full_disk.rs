@@ -92,6 +92,39 @@ fn fills_a_file_for_good() {
     log.drop_waiting(&diag);
 }
 
+/// One has all in it, the other more than it holds: both are lost without a reader.
+#[test]
+fn says_what_is_lost_in_a_fifo_that_nobody_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let test = "log::tests::full_disk::fills_fifos_that_nobody_reads";
+    let unread = "[conmon:w]: log not read to the end: ";
+    let expected = format!(
+        "{unread}250 bytes were dropped\n\
+         [conmon:w]: log not writable to the end: 1 lines (4140 bytes) were dropped\n\
+         {unread}4096 bytes were dropped\n"
+    );
+    assert_eq!(said(&run_alone(&[], test, dir.path())), expected);
+}
+
+#[test]
+#[ignore = "run by says_what_is_lost_in_a_fifo_that_nobody_reads"]
+fn fills_fifos_that_nobody_reads() {
+    let diag = loud();
+    for (name, text) in [("some", FIVE), ("more", &[b'x'; 8190])] {
+        let path = own_directory().join(name);
+        mkfifo(&path, Mode::from_bits_truncate(0o600)).unwrap();
+        let holder = fs::File::options().read(true).write(true).open(&path).unwrap();
+        nix::fcntl::fcntl(&holder, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+        let mut log = Log::open(&to_file(&path), OsStr::new(CID), &diag).unwrap();
+        log.write(Stream::Stdout, text, &diag);
+        drop(holder);
+        log.close_finished(&diag);
+        assert_eq!(log.awaits_reader(), name == "some");
+        log.drop_waiting(&diag);
+        assert!(!log.awaits_reader() && !log.is_blocked());
+    }
+}
+
 /// A FIFO whose reader leaves is the one case where a torn record cannot be cut off.
 #[test]
 fn ends_a_torn_record_that_cannot_be_removed() {
