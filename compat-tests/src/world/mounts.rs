@@ -94,19 +94,20 @@ pub fn bind(from: &OwnedFd, to: &str) -> Result<()> {
 fn private_dev() -> Result<()> {
     tmpfs("/dev", "mode=0755")?;
     let nodes = [
-        ("null", 1, 3),
-        ("zero", 1, 5),
-        ("full", 1, 7),
-        ("random", 1, 8),
-        ("urandom", 1, 9),
-        ("tty", 5, 0),
+        ("null", 1, 3, 0o666),
+        ("zero", 1, 5, 0o666),
+        ("full", 1, 7, 0o666),
+        ("random", 1, 8, 0o666),
+        ("urandom", 1, 9, 0o666),
+        ("kmsg", 1, 11, 0o644),
+        ("tty", 5, 0, 0o666),
     ];
-    for (name, major, minor) in nodes {
+    for (name, major, minor, mode) in nodes {
         let path = format!("/dev/{name}");
-        let mode = Mode::from_bits_truncate(0o666);
+        let mode = Mode::from_bits_truncate(mode);
         mknod(path.as_str(), SFlag::S_IFCHR, mode, makedev(major, minor))
             .with_context(|| format!("cannot make {path}"))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode.bits()))?;
     }
     for (link, target) in [
         ("fd", "/proc/self/fd"),

@@ -9,6 +9,7 @@ use super::super::case::{Case, Need, case};
 use super::super::node::Node;
 use super::super::spec::Spec;
 use super::super::systemd;
+use crate::host::subject::is_ours;
 use crate::world::paths;
 
 pub(super) const CASES: &[Case] = &[
@@ -28,6 +29,13 @@ pub(super) const CASES: &[Case] = &[
     .needs(&[Need::Systemd]),
     case("systemd", "runs-commands-in-the-container", "ExecSync gets `-s` as well", exec)
         .needs(&[Need::Systemd]),
+    case(
+        "systemd",
+        "records-the-lack-of-memory",
+        "a pod's status says OOMKilled although systemd removes the scope at once",
+        memory,
+    )
+    .needs(&[Need::Systemd, Need::Memory]),
 ];
 
 fn scopes(node: &mut Node) -> Result<()> {
@@ -62,4 +70,16 @@ fn exec(node: &mut Node) -> Result<()> {
     let answer = node.exec_sync(&container, "one", &["say", "here", "exit", "2"], Some(60))?;
     node.facts.must("answer", answer.text(), "2, stdout `here\\n`, stderr ``");
     node.kill(&container)
+}
+
+fn memory(node: &mut Node) -> Result<()> {
+    let spec = Spec::payload("ctr", &["alloc", "200", "exit", "0"]);
+    let container = node.run(&Spec { memory: Some(48 << 20), ..spec })?;
+    let exit = node.exit_of(&container)?;
+    node.facts.must("exit code", exit.code, 137);
+    // C conmon loses it in one of four.
+    if is_ours(&node.probe.version) {
+        node.facts.must("OOM killed", exit.oom_killed, true);
+    }
+    node.remove(&container)
 }
