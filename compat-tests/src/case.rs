@@ -10,8 +10,10 @@ use anyhow::{Context, Result};
 use semver::Version;
 
 use crate::host::Host;
+use crate::host::exhaustion::{self, OutOfProcesses};
 use crate::host::subject::{Subject, is_ours};
 use crate::scenario::RuntimeKind;
+use crate::stop;
 use crate::verdict::{self, Divergence, Rules, Seen, Verdict};
 use crate::world::programs::Fault;
 
@@ -183,6 +185,17 @@ impl Outcome {
         matches!(self.result, CaseResult::Skipped(_))
     }
 
+    /// Of a case that the end of the run came before.
+    #[must_use]
+    pub fn not_played(case: &Arc<dyn Case>) -> Self {
+        let result = CaseResult::Skipped(NOT_PLAYED.to_owned());
+        Self { case: case.clone(), result, took: Duration::ZERO }
+    }
+
+    pub fn was_played(&self) -> bool {
+        !matches!(&self.result, CaseResult::Skipped(reason) if reason == NOT_PLAYED)
+    }
+
     /// Lets what was seen go; the verdict stays.
     pub fn forget(&mut self) {
         if let CaseResult::Judged(judged) = &mut self.result {
@@ -205,6 +218,9 @@ impl Outcome {
         }
     }
 }
+
+/// What an outcome says when the run was ended before its case was played.
+const NOT_PLAYED: &str = "not played: the run was stopped";
 
 /// Every word of [`Outcome::word`], in the order of tables.
 pub const WORDS: [&str; 6] = ["same", "explained", "alone", "DIFFERS", "broken", "skipped"];
@@ -238,10 +254,20 @@ impl Comparison {
     /// Plays one case, if this host can.
     pub fn play(&self, case: &Arc<dyn Case>) -> Outcome {
         let began = Instant::now();
+        let refused = exhaustion::refusals();
         let result = match case.lack(&self.host) {
             Some(reason) => CaseResult::Skipped(reason),
             None => match case.play(self) {
+                // What a monitor does without processes says nothing about it.
+                Ok(judged) if !judged.verdict.is_good() && exhaustion::refusals() > refused => {
+                    stop::because(stop::Reason::Processes);
+                    CaseResult::Broken(OutOfProcesses.to_string())
+                }
                 Ok(judged) => CaseResult::Judged(judged),
+                Err(error) if exhaustion::is_reason(&error) => {
+                    stop::because(stop::Reason::Processes);
+                    CaseResult::Broken(format!("{OutOfProcesses}: {error}"))
+                }
                 Err(error) => CaseResult::Broken(format!("{error:#}")),
             },
         };

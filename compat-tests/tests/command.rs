@@ -239,40 +239,107 @@ fn a_run_that_is_stopped_keeps_what_it_had() {
     let report = directory.path().join("report.xml");
     let mark = format!("COMPAT_TEST_STOP={}", std::process::id());
     let (name, value) = mark.split_once('=').unwrap();
-    let run = suite()
-        .args([
-            "run",
-            "--candidate",
-            "/usr/bin/conmon",
-            "--jobs",
-            "1",
-            "--repeat",
-            "3",
-            "--scenarios",
-        ])
-        .arg(directory.path())
-        .arg("--junit")
-        .arg(&report)
-        .env(name, value)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut run = both_the_reference(&directory);
+    let run = run.args(["--jobs", "1", "--repeat", "3", "--junit"]).arg(&report);
+    let run = run.env(name, value).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     until("a world runs", || processes_with(&mark).len() >= 3);
+    assert!(!report.exists(), "half a report");
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(run.id().try_into().unwrap()),
         nix::sys::signal::Signal::SIGTERM,
     )
     .unwrap();
+    // At the signal, while the world is still played.
+    until("the report is there", || report.exists());
+    let written = fs::read_to_string(&report).unwrap();
+    assert!(processes_with(&mark).len() >= 3, "only at the end");
+    assert_eq!(written.matches("not played: the run was stopped").count(), 3, "{written}");
     let output = run.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("stopped by a signal"), "{said}");
+    assert!(said.contains("stopped by a signal: 2 of 3 were not played"), "{said}");
     let written = fs::read_to_string(&report).unwrap();
     assert_eq!(written.matches("<testcase").count(), 3, "{written}");
     assert_eq!(written.matches("not played: the run was stopped").count(), 2, "{written}");
     until("every process is gone", || processes_with(&mark).is_empty());
+}
+
+/// A run of the reference against itself.
+fn both_the_reference(scenarios: &TempDir) -> Command {
+    let mut run = suite();
+    run.args(["run", "--candidate", "/usr/bin/conmon", "--scenarios"]).arg(scenarios.path());
+    run.stdin(Stdio::null());
+    run
+}
+
+/// A cgroup that lets so many processes be; removed with its owner.
+struct Limited(PathBuf);
+
+impl Limited {
+    fn to(limit: usize) -> Option<Self> {
+        let name = format!("compat-command-{}", std::process::id());
+        for top in ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"] {
+            let group = Self(Path::new(top).join(&name));
+            let made = fs::create_dir(&group.0);
+            if made.is_ok() && fs::write(group.0.join("pids.max"), limit.to_string()).is_ok() {
+                return Some(group);
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_run_without_processes_says_so_and_keeps_what_it_had() {
+    if !is_root() {
+        return;
+    }
+    let text = "why = \"x\"\nruntimes = [\"crun\"]\nsteps = [\"run\", \"wait exit\"]\n";
+    let directory = scenarios(text);
+    for limit in [3, 6, 9] {
+        let Some(group) = Limited::to(limit) else {
+            eprintln!("skipped: no cgroup that limits processes");
+            return;
+        };
+        let report = directory.path().join(format!("{limit}.xml"));
+        let mut run = both_the_reference(&directory);
+        let words = run.args(["--jobs", "2", "--repeat", "4", "--junit"]).arg(&report);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(group.0.join("cgroup.procs"));
+        shell.arg(words.get_program()).args(words.get_args());
+        shell.assert().code(2).stderr(
+            contains("out of processes")
+                .and(contains("panicked").not())
+                .and(contains("were not played")),
+        );
+        let written = fs::read_to_string(&report).unwrap();
+        assert_eq!(written.matches("<testcase").count(), 4, "{written}");
+        assert!(written.contains("out of processes: the kernel refused"), "{written}");
+        until("the group is empty", || {
+            fs::read_to_string(group.0.join("cgroup.procs")).is_ok_and(|text| text.is_empty())
+        });
+    }
+}
+
+#[test]
+fn a_run_may_end_at_the_first_failure() {
+    if !is_root() {
+        return;
+    }
+    let text = "why = \"x\"\nruntimes = [\"crun\"]\nsteps = [\"run\", \"wait exit\"]\n[[expect]]\nof = \"both\"\npath = \"monitors.main.end\"\nis = \"exited 7\"\n";
+    let directory = scenarios(text);
+    let mut run = both_the_reference(&directory);
+    run.args(["--jobs", "1", "--repeat", "3", "--fail-fast", "--tap"]).assert().code(1).stdout(
+        contains("not ok 1 - area/name crun")
+            .and(contains("ok 3 - area/name crun # SKIP not played"))
+            .and(contains("\n1..3\nBail out! stopped at the first failure\n")),
+    );
 }
 
 #[track_caller]

@@ -1,8 +1,10 @@
 //! `conmon-compat run`.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -16,6 +18,9 @@ use crate::tables::podman;
 use crate::world::keeper;
 use crate::world::programs::Fault;
 use crate::{runner, stdout, stop, verdict};
+
+/// How often a run that hears of nothing looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Args)]
 pub struct RunArgs {
@@ -55,6 +60,9 @@ pub struct Output {
     /// Show known differences too
     #[arg(long, short)]
     verbose: bool,
+    /// End the run at the first failure
+    #[arg(long)]
+    fail_fast: bool,
     /// Print TAP instead of lines for people
     #[arg(long)]
     tap: bool,
@@ -76,8 +84,7 @@ impl Output {
     /// Finds out before a long run whether its reports can be written.
     fn check(&self) -> Result<()> {
         for path in [&self.junit, &self.json, &self.html].into_iter().flatten() {
-            let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
-            opened.with_context(|| format!("cannot write {}", path.display()))?;
+            files::can_report(path)?;
         }
         if let Some(directory) = &self.keep {
             std::fs::create_dir_all(directory)
@@ -149,33 +156,76 @@ pub fn compare(
     let bar = progress(total, output.tap);
     let (sender, receiver) = mpsc::channel::<Outcome>();
     let mut outcomes: Vec<Outcome> = Vec::with_capacity(total);
-    std::thread::scope(|scope| {
-        scope.spawn(move || runner::run(comparison, tables, pace.is(), &sender));
-        for mut outcome in receiver {
-            tell(&bar, &outcome, output, comparison);
-            if !output.needs_observations() {
-                outcome.forget();
+    if output.tap {
+        stdout::print_line(machine::TAP);
+    }
+    std::thread::scope(|scope| -> Result<()> {
+        let play = move || runner::run(comparison, tables, pace.is(), &sender);
+        let player = std::thread::Builder::new().spawn_scoped(scope, play);
+        player.context("cannot start a thread")?;
+        let mut saved = false;
+        loop {
+            match receiver.recv_timeout(LOOK) {
+                Ok(mut outcome) => {
+                    tell(&bar, &outcome, output, comparison, outcomes.len() + 1);
+                    if !output.needs_observations() {
+                        outcome.forget();
+                    }
+                    if output.fail_fast && !outcome.is_good() {
+                        stop::because(stop::Reason::Failure);
+                    }
+                    outcomes.push(outcome);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
-            outcomes.push(outcome);
+            if stop::asked() && !saved {
+                // Whoever has asked may not wait for what is in progress.
+                saved = true;
+                let so_far = with_the_rest(&outcomes, tables, pace.is().repeat);
+                write_files(&Run { comparison, outcomes: &so_far, stale: &[] }, output)?;
+            }
         }
-    });
+    })?;
     bar.finish_and_clear();
     outcomes.sort_by_key(|outcome| outcome.case.key());
-    let stopped = stop::asked();
-    let stale = comparison.stale(&outcomes, complete && !stopped);
+    let stopped = stop::reason();
+    let stale = comparison.stale(&outcomes, complete && stopped.is_none());
     let run = Run { comparison, outcomes: &outcomes, stale: &stale };
     if output.tap {
-        stdout::print(machine::tap(&run));
+        let why = stopped.map(|reason| reason.to_string());
+        stdout::print(machine::tap_end(&run, why.as_deref()));
     } else {
         stdout::print(text::summary(&run));
     }
     write_files(&run, output)?;
-    anyhow::ensure!(!stopped, "stopped by a signal: the rest was not played");
+    if let Some(reason) = stopped {
+        let missed = outcomes.iter().filter(|outcome| !outcome.was_played()).count();
+        let text = format!("{reason}: {missed} of {} were not played", outcomes.len());
+        anyhow::ensure!(reason == stop::Reason::Failure, text);
+        eprintln!("conmon-compat: {text}");
+        return Ok(false);
+    }
     anyhow::ensure!(
         !outcomes.iter().all(Outcome::is_skipped),
         "every case was skipped: nothing was compared"
     );
     Ok(stale.is_empty() && outcomes.iter().all(Outcome::is_good))
+}
+
+/// The outcomes there are, and for every other run of a case that it was not played.
+fn with_the_rest(outcomes: &[Outcome], tables: &[Table], repeat: usize) -> Vec<Outcome> {
+    let mut all = outcomes.to_vec();
+    let mut played: BTreeMap<String, usize> = BTreeMap::new();
+    for outcome in outcomes {
+        *played.entry(outcome.case.key()).or_default() += 1;
+    }
+    for case in tables.iter().flat_map(|table| &table.cases) {
+        let done = played.get(&case.key()).copied().unwrap_or_default();
+        all.extend((done..repeat).map(|_| Outcome::not_played(case)));
+    }
+    all.sort_by_key(|outcome| outcome.case.key());
+    all
 }
 
 /// A bar on a terminal; nothing elsewhere.
@@ -190,11 +240,20 @@ fn progress(total: usize, tap: bool) -> ProgressBar {
     bar
 }
 
-fn tell(bar: &ProgressBar, outcome: &Outcome, output: &Output, comparison: &Comparison) {
-    let details = text::details(outcome, &comparison.known, output.verbose);
+fn tell(
+    bar: &ProgressBar,
+    outcome: &Outcome,
+    output: &Output,
+    comparison: &Comparison,
+    number: usize,
+) {
     if output.tap {
+        return stdout::print(machine::tap(number, outcome));
+    }
+    if !outcome.was_played() {
         return;
     }
+    let details = text::details(outcome, &comparison.known, output.verbose);
     if bar.is_hidden() {
         stdout::print_line(text::line(outcome));
         if !details.is_empty() {
@@ -210,17 +269,14 @@ fn tell(bar: &ProgressBar, outcome: &Outcome, output: &Output, comparison: &Comp
 }
 
 fn write_files(run: &Run<'_>, output: &Output) -> Result<()> {
-    let write = |path: &PathBuf, content: String| {
-        std::fs::write(path, content).with_context(|| format!("cannot write {}", path.display()))
-    };
     if let Some(path) = &output.junit {
-        write(path, machine::junit(run)?)?;
+        files::report(path, &machine::junit(run)?)?;
     }
     if let Some(path) = &output.json {
-        write(path, serde_json::to_string_pretty(&machine::json(run))?)?;
+        files::report(path, &serde_json::to_string_pretty(&machine::json(run))?)?;
     }
     if let Some(path) = &output.html {
-        write(path, html::page(run))?;
+        files::report(path, &html::page(run))?;
     }
     if let Some(directory) = &output.keep {
         for outcome in run.outcomes {

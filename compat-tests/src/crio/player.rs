@@ -37,7 +37,7 @@ pub fn play() -> Result<()> {
     let _reserved = sys::reserve_low_descriptors()?;
     unshare(CloneFlags::CLONE_NEWNS)?;
     private_mounts()?;
-    end_at(Instant::now() + Duration::from_secs(request.limit_s * LIMITS_A_CASE));
+    end_at(Instant::now() + Duration::from_secs(request.limit_s * LIMITS_A_CASE))?;
     if request.host_pids {
         // Otherwise we are process 1, and orphans come to us anyway.
         set_child_subreaper(true)?;

@@ -38,7 +38,7 @@ pub fn play() -> Result<()> {
     let mut scenario = Scenario::parse(&request.scenario_path, &request.scenario)?;
     scenario.data.deadline = request.deadline.unwrap_or(scenario.data.deadline);
     let limit = Duration::from_secs_f64(scenario.data.deadline);
-    end_at(Instant::now() + limit * SLOWEST + GRACE);
+    end_at(Instant::now() + limit * SLOWEST + GRACE)?;
     let world = build::build(&request, &scenario)?;
     let observation = super::play(&request, &scenario, &world)?;
     let mut out = std::io::stdout().lock();

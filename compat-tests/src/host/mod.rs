@@ -1,6 +1,7 @@
 //! What this host offers, and which scenarios it cannot run.
 
 pub mod cgroup;
+pub mod exhaustion;
 pub mod subject;
 
 use std::path::{Path, PathBuf};

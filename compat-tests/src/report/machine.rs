@@ -15,25 +15,37 @@ fn problem(outcome: &Outcome) -> String {
     console::strip_ansi_codes(&text::story(outcome, &[])).into_owned()
 }
 
-/// Test Anything Protocol, version 13.
-pub fn tap(run: &Run<'_>) -> String {
-    let Run { outcomes, stale, .. } = run;
-    let mut out = format!("TAP version 13\n1..{}\n", outcomes.len() + stale.len());
-    for (number, outcome) in (1..).zip(*outcomes) {
-        let ok = if outcome.is_good() { "ok" } else { "not ok" };
-        let _ = write!(out, "{ok} {number} - {}", outcome.case.key());
-        if let CaseResult::Skipped(reason) = &outcome.result {
-            let _ = write!(out, " # SKIP {reason}");
-        }
-        out.push('\n');
-        if !outcome.is_good() {
-            for line in problem(outcome).lines() {
-                let _ = writeln!(out, "# {line}");
-            }
+/// How the Test Anything Protocol begins.
+pub const TAP: &str = "TAP version 13";
+
+/// A test point of the Test Anything Protocol, told as soon as it is there; the plan comes last.
+pub fn tap(number: usize, outcome: &Outcome) -> String {
+    let ok = if outcome.is_good() { "ok" } else { "not ok" };
+    let mut out = format!("{ok} {number} - {}", outcome.case.key());
+    if let CaseResult::Skipped(reason) = &outcome.result {
+        let _ = write!(out, " # SKIP {}", reason.replace('\n', " "));
+    }
+    out.push('\n');
+    if !outcome.is_good() {
+        for line in problem(outcome).lines() {
+            let _ = writeln!(out, "# {line}");
         }
     }
+    out
+}
+
+/// What follows the last test point: entries that are stale, the plan, and why the run ended before its time.
+pub fn tap_end(run: &Run<'_>, stopped: Option<&str>) -> String {
+    let Run { outcomes, stale, .. } = run;
+    let mut out = String::new();
     for (number, entry) in (outcomes.len() + 1..).zip(*stale) {
-        let _ = writeln!(out, "not ok {number} - stale divergence: {}", entry.why);
+        // A hash would begin a directive.
+        let why = entry.why.replace('#', "\\#").replace('\n', " ");
+        let _ = writeln!(out, "not ok {number} - stale divergence: {why}");
+    }
+    let _ = writeln!(out, "1..{}", outcomes.len() + stale.len());
+    if let Some(reason) = stopped {
+        let _ = writeln!(out, "Bail out! {reason}");
     }
     out
 }

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::mounts::private_mounts;
-use crate::host::cgroup;
+use crate::host::{cgroup, exhaustion};
 use crate::observe::process;
 use crate::sys::{self, ChildSetup};
 
@@ -50,17 +50,29 @@ pub fn run<R: Serialize, S: DeserializeOwned>(
     line.push(b'\n');
     life.write_all(&line)?;
     let mut stderr = keeper.stderr.take().context("no pipe from the keeper")?;
-    let complaints = std::thread::spawn(move || {
+    let complaints = std::thread::Builder::new().spawn(move || {
         let mut text = String::new();
         stderr.read_to_string(&mut text).map(|_| text)
     });
+    let complaints = match complaints {
+        Ok(thread) => thread,
+        Err(error) => {
+            drop(life);
+            let _ = keeper.wait();
+            return Err(error).context("cannot listen to the keeper");
+        }
+    };
     let mut output = Vec::new();
     keeper.stdout.take().context("no pipe from the keeper")?.read_to_end(&mut output)?;
     drop(life);
     let status = keeper.wait()?;
     let complaints = complaints.join().ok().and_then(Result::ok).unwrap_or_default();
     if !status.success() || output.is_empty() {
-        bail!("the world broke ({status}): {}", complaints.trim());
+        let broke = format!("the world broke ({status}): {}", complaints.trim());
+        if exhaustion::is_said(&complaints) {
+            return Err(anyhow::Error::new(exhaustion::OutOfProcesses).context(broke));
+        }
+        bail!(broke);
     }
     serde_json::from_slice(&output).context("the player's record is unreadable")
 }
@@ -82,11 +94,12 @@ pub fn keep(player: &str) -> Result<ExitStatus> {
 
     // The watcher starts first: no thread can be made once the pid namespace is set.
     let (tell, told) = std::sync::mpsc::channel::<i32>();
-    std::thread::spawn(move || {
+    let watcher = std::thread::Builder::new().spawn(move || {
         let Ok(player) = told.recv() else { return };
         let _ = stdin.read_to_end(&mut Vec::new());
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(player), Signal::SIGKILL);
     });
+    watcher.context("cannot watch the suite")?;
     unshare(CloneFlags::CLONE_NEWNS).context("no private mount namespace (are you root?)")?;
     private_mounts()?;
     cgroup::make_usable()?;

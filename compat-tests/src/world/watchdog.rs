@@ -18,10 +18,15 @@ pub fn now_at(what: &str) {
 }
 
 /// Ends this process, and with it the world, should the driver itself hang.
-pub fn end_at(deadline: Instant) {
-    std::thread::spawn(move || {
+///
+/// # Errors
+///
+/// No thread can be started.
+pub fn end_at(deadline: Instant) -> std::io::Result<()> {
+    let thread = std::thread::Builder::new().spawn(move || {
         std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
         eprintln!("the player did not end in time, at {}", whereabouts());
         std::process::abort();
     });
+    thread.map(|_| ())
 }
