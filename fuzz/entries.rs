@@ -8,11 +8,16 @@ use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 
 use crate::diagnostics::{Diagnostics, Level};
 use crate::log::lines::Lines;
 use crate::log::{Log, journald::Journald};
 use crate::stream::Stream;
+
+#[path = "attach.rs"]
+mod attach;
+pub use attach::attach;
 
 const CID: &str = "0123456789abcdef";
 
@@ -20,6 +25,29 @@ fn quiet() -> Diagnostics {
     let diagnostics = Diagnostics::new(Level::Error, None);
     diagnostics.leave_stderr();
     diagnostics
+}
+
+/// A name for this process alone, in memory where there is such a place: a disk's file costs several
+/// times what is to be tried.
+fn scratch(name: &str) -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let directory = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    directory.join(format!("conmon-fuzz-{}{name}", std::process::id()))
+}
+
+/// Reads of container output, between 0xff bytes. The first 0xfe has the byte before it repeated, as many
+/// times as 64 times the next byte says, so that a short input reaches the limits of buffers.
+fn reads(data: &[u8]) -> Vec<Vec<u8>> {
+    let mut reads: Vec<Vec<u8>> = data.split(|byte| *byte == 0xff).map(<[u8]>::to_vec).collect();
+    let place = |read: &Vec<u8>| read.iter().position(|byte| *byte == 0xfe);
+    if let Some((read, at)) = reads.iter_mut().find_map(|read| place(read).map(|at| (read, at))) {
+        if let (Some(before @ 0..=9 | before @ 11..), Some(count)) =
+            (at.checked_sub(1).map(|before| read[before]), read.get(at + 1).copied())
+        {
+            read.splice(at..at + 2, std::iter::repeat_n(before, usize::from(count) * 64));
+        }
+    }
+    reads
 }
 
 /// The words of the command line, between NUL bytes.
@@ -109,8 +137,8 @@ pub fn lines(data: &[u8]) {
 /// Reads of both streams, with limits and rotation; the first bytes choose.
 pub fn k8s_file(data: &[u8]) {
     thread_local! {
-        static DIRECTORY: std::path::PathBuf = {
-            let directory = std::env::temp_dir().join(format!("conmon-fuzz-{}", std::process::id()));
+        static DIRECTORY: PathBuf = {
+            let directory = scratch("");
             std::fs::create_dir_all(&directory).unwrap();
             directory
         };
@@ -126,9 +154,9 @@ pub fn k8s_file(data: &[u8]) {
     };
     let diagnostics = quiet();
     let mut log = Log::open(&config, OsStr::new(CID), &diagnostics).unwrap();
-    for read in rest.split(|byte| *byte == 0xff) {
+    for read in reads(rest) {
         let stream = if read.len() % 2 == 0 { Stream::Stdout } else { Stream::Stderr };
-        log.write(stream, read, &diagnostics);
+        log.write(stream, &read, &diagnostics);
     }
     log.end_output(&diagnostics);
     let written = std::fs::read(&path).unwrap();
@@ -139,8 +167,8 @@ pub fn k8s_file(data: &[u8]) {
 /// Reads on their way to the journal; every datagram that arrives is taken apart.
 pub fn journal(data: &[u8]) {
     thread_local! {
-        static JOURNAL: (std::path::PathBuf, UnixDatagram) = {
-            let path = std::env::temp_dir().join(format!("conmon-fuzz-{}.socket", std::process::id()));
+        static JOURNAL: (PathBuf, UnixDatagram) = {
+            let path = scratch(".socket");
             let _ = std::fs::remove_file(&path);
             let socket = UnixDatagram::bind(&path).unwrap();
             socket.set_nonblocking(true).unwrap();
@@ -164,17 +192,20 @@ pub fn journal(data: &[u8]) {
             });
         };
         let mut lines = 0;
-        for read in data.split(|byte| *byte == 0xff) {
+        for read in reads(data) {
             lines += read.iter().filter(|byte| **byte == b'\n').count();
             let stream = if read.len() % 2 == 0 { Stream::Stdout } else { Stream::Stderr };
-            log.write(stream, read, &diagnostics);
-            take();
+            log.write(stream, &read, &diagnostics);
             while log.is_blocked() {
-                log.resume(&diagnostics);
                 take();
+                log.resume(&diagnostics);
             }
         }
         log.end_output(&diagnostics);
+        while log.is_blocked() {
+            take();
+            log.resume(&diagnostics);
+        }
         take();
         assert!(messages >= lines);
     });

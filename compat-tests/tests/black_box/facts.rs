@@ -90,6 +90,14 @@ pub fn cpu_time(pid: i32) -> Duration {
     Duration::from_millis((ticks(11) + ticks(12)) * 10)
 }
 
+/// The memory that is `pid`'s alone and written to, in KiB.
+#[track_caller]
+pub fn private_dirty(pid: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
+    line.and_then(|rest| rest.trim().strip_suffix(" kB")).and_then(|kib| kib.parse().ok()).unwrap()
+}
+
 /// All processes there are.
 pub fn processes() -> Vec<i32> {
     let entries = fs::read_dir("/proc").unwrap().filter_map(Result::ok);

@@ -33,6 +33,7 @@ mod reports;
 mod running;
 mod runtime;
 mod signals;
+mod soak;
 mod stalls;
 mod subject;
 mod sys;

@@ -59,6 +59,21 @@ impl Peer {
         send(self.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL).unwrap();
     }
 
+    /// Sends one packet if it is taken at once.
+    pub fn try_send(&self, bytes: &[u8]) -> bool {
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        send(self.0.as_raw_fd(), bytes, flags).is_ok()
+    }
+
+    /// The length of the next packet, 0 at the end of the stream; `None` when nothing is there now.
+    pub fn try_receive(&self, buffer: &mut [u8]) -> Option<usize> {
+        match recv(self.0.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
+            Err(nix::errno::Errno::EAGAIN) => None,
+            // A reset connection is an end too, as it is for real callers.
+            received => Some(received.unwrap_or(0)),
+        }
+    }
+
     pub fn finish_sending(&self) {
         shutdown(self.0.as_raw_fd(), Shutdown::Write).unwrap();
     }
