@@ -143,6 +143,32 @@ fn a_descriptor_that_is_no_terminal_is_used_as_it_is(
     assert_eq!(monitor.code(), 4);
 }
 
+/// F34: the first is the container's terminal, and no other stays open. The original takes another one,
+/// whose output is nobody's.
+#[rstest]
+#[case::reference(Reference, false)]
+#[case::candidate(Candidate, true)]
+fn of_several_descriptors_the_first_is_kept(#[case] subject: Subject, #[case] expected: bool) {
+    let mut open = Vec::new();
+    for how in [&["console"][..], &["console", "two-fds"]] {
+        let Some(world) = World::as_in_2_1_6(subject) else { return };
+        let ready = world.text("ready");
+        world.script(
+            &["say", "here", "touch", &ready, "sleep-forever"],
+            &[how, &["container"], &["pid-file"], &["await-console"]],
+        );
+        let mut monitor = world.create().with(&["-t", "--sync"]).sync_pipe().start();
+        assert!(monitor.container() > 1);
+        await_fact("the container", || world.path("ready").exists().then_some(()));
+        let limit = crate::facts::patience(expected || how.len() == 1);
+        let logged = crate::facts::within(limit, || (!world.log().is_empty()).then_some(()));
+        assert_eq!(logged.is_some(), expected || how.len() == 1, "{how:?}");
+        open.push(crate::facts::descriptors(monitor.pid()).len());
+        assert_eq!(monitor.ended_within(std::time::Duration::ZERO), None);
+    }
+    assert_eq!(open[0], open[1]);
+}
+
 /// The original sometimes sees the runtime's end first, and then forgets the console.
 #[test]
 fn the_terminal_of_a_runtime_that_has_ended_is_taken() {

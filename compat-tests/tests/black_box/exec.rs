@@ -102,6 +102,32 @@ fn a_silent_failure_is_reported(#[case] subject: Subject, #[case] expected: Opti
     }
 }
 
+/// F0: an ExecSync whose runtime cannot run, or fails without a word. CRI-O shows the message.
+#[rstest]
+#[case::no_runtime_reference(Reference, true, "")]
+#[case::no_runtime(Candidate, true, "Runtime path")]
+#[case::silent_reference(Reference, false, "")]
+#[case::silent(Candidate, false, "pidfile")]
+fn the_cause_of_an_exec_sync_that_cannot_run_is_told(
+    #[case] subject: Subject,
+    #[case] missing: bool,
+    #[case] expected: &str,
+) {
+    let Some(world) = World::as_in_2_1_6(subject) else { return };
+    world.script(&[], &[&["exit", "1"]]);
+    if missing {
+        fs::remove_file(world.path("rt")).unwrap();
+    }
+    let mut monitor = legacy(&world).without("-b").with(&["--sync"]).sync_pipe().start();
+    let report = monitor.sync().rest();
+    assert_eq!(report.is_empty(), expected.is_empty(), "{report}");
+    if !expected.is_empty() {
+        assert!(report.starts_with("{\"exit_code\": -1, \"message\": \""), "{report}");
+        assert!(report.contains(expected), "{report}");
+    }
+    assert_eq!(monitor.code(), 1);
+}
+
 /// F12: later originals ignore the runtime's status when there is a pid file.
 #[rstest]
 fn a_failure_after_the_pid_file_is_reported(#[values(Reference, Candidate)] subject: Subject) {

@@ -7,8 +7,9 @@ use crate::subject::Subject::{self, Candidate, Reference};
 use crate::world::World;
 use rstest::rstest;
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixDatagram;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const LAST: &str = "READY=1";
 
@@ -181,4 +182,37 @@ fn the_mode_is_set_by_name(#[case] subject: Subject, #[case] expected: bool) {
     }
     let by_name = |line: &str| line.contains("chmod") && line.contains("notify.sock");
     assert_eq!(calls.lines().any(by_name), expected, "{calls}");
+}
+
+/// The same with somebody who does so while the monitor starts; `CONMON_RACE_STARTS` says how often.
+#[test]
+fn nobody_gets_another_file_opened_by_a_race() {
+    let starts = std::env::var("CONMON_RACE_STARTS").map_or(20, |text| text.parse().unwrap());
+    let mut opened = 0;
+    for _ in 0..starts {
+        let world = World::new(Candidate);
+        world.container(&["exit", "0"]);
+        fs::create_dir(world.path("bundle/notify")).unwrap();
+        let (victim, socket) = (world.path("victim"), world.path("bundle/notify/notify.sock"));
+        fs::write(&victim, "").unwrap();
+        fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let bound = fs::symlink_metadata(&socket);
+                    if bound.is_ok_and(|found| found.file_type().is_socket()) {
+                        let _ = fs::remove_file(&socket);
+                        let _ = symlink(&victim, &socket);
+                    }
+                }
+            });
+            let host = world.text("host");
+            let options = ["--sdnotify-socket", &host, "--sync"];
+            world.create().with(&options).start().ended();
+            over.store(true, Ordering::Relaxed);
+        });
+        opened += usize::from(fs::metadata(&victim).unwrap().mode() & 0o7777 != 0o600);
+    }
+    assert_eq!(opened, 0, "of {starts} starts");
 }

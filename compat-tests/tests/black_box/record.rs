@@ -282,6 +282,39 @@ fn a_storm_of_orphans_does_not_delay_the_record() {
     monitor.await_end();
 }
 
+/// The same with real processes, in a pid namespace of their own: each of four forkers, whom the
+/// container leaves behind, makes orphans as fast as it can. `CONMON_STORM_FORKERS` asks for more.
+#[test]
+fn real_orphans_do_not_delay_the_record() {
+    let world = World::new(Candidate);
+    let forkers = std::env::var("CONMON_STORM_FORKERS").unwrap_or_else(|_| "4".to_owned());
+    let [go, last, here] = ["go", "last", "bundle"].map(|name| world.text(name));
+    let storm = format!("while [ -d {here} ]; do (: &) done > /dev/null 2>&1 &");
+    let container = format!(
+        "n=0; while [ $n -lt {forkers} ]; do n=$((n+1)); {storm} done; \
+         while ! [ -e {go} ]; do sleep 0.05; done; : > {last}; exit 3"
+    );
+    let container = serde_json::json!(["/bin/sh", "-c", container]);
+    world.write_script(&format!("container = {container}\n"));
+    let apart = "[ -n \"$APART\" ] || APART=1 exec unshare -m -p -f --mount-proc --kill-child \
+                 sh -c \"$0\" \"$0\" \"$@\"; unset APART";
+    let mut monitor = world.create().with(&["--sync"]).after(apart).sync_pipe().start();
+    if monitor.sync().report().is_none() {
+        let why = fs::read_to_string(world.path("stderr")).unwrap();
+        assert!(why.contains("not permitted"), "{why}");
+        eprintln!("skipped: there are no pid namespaces here");
+        return;
+    }
+    std::thread::sleep(A_WHILE);
+    fs::write(go, "").unwrap();
+    assert_eq!(monitor.exit_file(), "3");
+    let exit_file = format!("exits/{}", crate::world::CID);
+    let late = world.written(&exit_file).duration_since(world.written("last"));
+    assert!(late.clone().unwrap_or_default() < RECORD_IN_TIME, "{late:?} late");
+    eprintln!("{forkers} forkers: the record came after {:?}", late.unwrap_or_default());
+    assert_eq!(monitor.code(), 3);
+}
+
 /// No more memory than there is, and a client that sends a packet of 180 kB.
 #[test]
 fn a_packet_that_does_not_fit_into_memory_costs_its_client() {
