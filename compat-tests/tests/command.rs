@@ -150,7 +150,11 @@ fn a_monitor_that_hangs_is_reported_with_its_state() {
         .arg(directory.path().join("kept"))
         .assert()
         .code(1)
-        .stdout(contains("deadline at step 1: run").and(contains("status: State:")));
+        .stdout(
+            contains("deadline at step 1: run (")
+                .and(contains("lines of its state: --verbose)"))
+                .and(contains("status: State:").not()),
+        );
 }
 
 #[test]
@@ -234,7 +238,7 @@ fn a_run_that_is_stopped_keeps_what_it_had() {
     if !is_root() {
         return;
     }
-    let text = "why = \"x\"\nruntimes = [\"crun\"]\ncontainer = [\"sleep\", \"1000\"]\nsteps = [\"run\", \"write {shared}/up ''\", \"wait file {shared}/never up-to 3\"]\n";
+    let text = "why = \"x\"\nruntimes = [\"crun\"]\ncontainer = [\"sleep\", \"1001\"]\nsteps = [\"run\", \"write {shared}/up ''\", \"wait file {shared}/never up-to 3\"]\n";
     let directory = scenarios(text);
     let report = directory.path().join("report.xml");
     let mark = format!("COMPAT_TEST_STOP={}", std::process::id());
@@ -242,7 +246,10 @@ fn a_run_that_is_stopped_keeps_what_it_had() {
     let mut run = both_the_reference(&directory);
     let run = run.args(["--jobs", "1", "--repeat", "3", "--junit"]).arg(&report);
     let run = run.env(name, value).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    until("a world runs", || processes_with(&mark).len() >= 3);
+    let lives = |entry: fs::DirEntry| {
+        fs::read(entry.path().join("cmdline")).is_ok_and(|words| words == b"sleep\x001001\0")
+    };
+    until("a container lives", || fs::read_dir("/proc").unwrap().flatten().any(lives));
     assert!(!report.exists(), "half a report");
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(run.id().try_into().unwrap()),
@@ -340,6 +347,104 @@ fn a_run_may_end_at_the_first_failure() {
             .and(contains("ok 3 - area/name crun # SKIP not played"))
             .and(contains("\n1..3\nBail out! stopped at the first failure\n")),
     );
+}
+
+#[test]
+fn every_option_is_in_the_manual() {
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/compat.md");
+    let manual = fs::read_to_string(manual).unwrap();
+    let mut missing = Vec::new();
+    let mut count = 0;
+    for command in ["run", "list", "show", "record", "check", "doctor", "faults"] {
+        assert!(manual.contains(&format!("| `{command}")), "{command}");
+        let output = suite().args([command, "--help"]).output().unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        for line in help.lines().filter(|line| line.trim_start().starts_with('-')) {
+            // A value that an option takes is explained in a line like this, too.
+            let option = line.split_whitespace().find(|word| word.starts_with("--"));
+            let Some(option) = option else { continue };
+            count += 1;
+            let named = [' ', '`'].iter().any(|end| manual.contains(&format!("{option}{end}")));
+            if option != "--help" && !named {
+                missing.push(format!("{command} {option}"));
+            }
+        }
+    }
+    assert!(count > 40 && missing.is_empty(), "{count} {missing:?}");
+}
+
+#[test]
+fn an_unknown_word_suggests_the_nearest() {
+    let directory = scenarios("why = \"x\"\nsteps = [\"run\"]\n");
+    for (arguments, reason) in [
+        (&["list", "--filter", "aera"][..], "did you mean `area`"),
+        (&["show", "area/nmae"], "did you mean `area/name`"),
+        (&["list", "--runtime", "crn"], "did you mean `crun`"),
+        (&["list", "--table", "scenaros"], "'scenarios'"),
+        (&["run", "--fail-fest"], "'--fail-fast'"),
+    ] {
+        let mut command = suite();
+        command.args(arguments).arg("--scenarios").arg(directory.path());
+        command.assert().code(2).stderr(contains(reason));
+    }
+}
+
+#[test]
+fn a_monitor_that_cannot_run_in_a_world_is_refused_with_the_reason() {
+    if !is_root() {
+        return;
+    }
+    let directory = scenarios("why = \"x\"\nruntimes = [\"crun\"]\nsteps = [\"run\"]\n");
+    let elsewhere = directory.path().join("elsewhere");
+    fs::copy("/usr/bin/conmon", &elsewhere).unwrap();
+    let path = directory.path().join("conmon");
+    fs::write(&path, format!("#!/bin/sh\nexec {} \"$@\"\n", elsewhere.display())).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    suite()
+        .args(["run", "--reference", "/usr/bin/conmon", "--candidate"])
+        .arg(&path)
+        .arg("--scenarios")
+        .arg(directory.path())
+        .assert()
+        .code(2)
+        .stdout("")
+        .stderr(contains("does not run in a world").and(contains("elsewhere")));
+}
+
+#[test]
+fn what_failed_is_played_again_and_a_part_is_a_part() {
+    if !is_root() {
+        return;
+    }
+    let good = "why = \"x\"\nruntimes = [\"crun\"]\nsteps = [\"run\", \"wait exit\"]\n";
+    let bad = "[[expect]]\nof = \"both\"\npath = \"monitors.main.end\"\nis = \"exited 7\"\n";
+    let directory = scenarios(&format!("{good}{bad}"));
+    fs::write(directory.path().join("area/other.toml"), good).unwrap();
+    let report = directory.path().join("report.json");
+    let html = directory.path().join("report.html");
+    let mut first = both_the_reference(&directory);
+    first
+        .arg("--json")
+        .arg(&report)
+        .arg("--html")
+        .arg(&html)
+        .assert()
+        .code(1)
+        .stdout(contains("what is wrong: 2 findings").and(contains("2 runs, 1 with unexplained")));
+    let page = fs::read_to_string(&html).unwrap();
+    for text in
+        ["1 of 2 runs failed", "command line", "--html", "its steps, and how to do it by hand"]
+    {
+        assert!(page.contains(text), "{text}");
+    }
+    let mut again = both_the_reference(&directory);
+    again.arg("--rerun-failed").arg(&report).assert().code(1).stdout(contains("\n1 run, 1 with"));
+    for part in ["1/2", "2/2"] {
+        let mut listed = suite();
+        listed.args(["list", "--shard", part, "--scenarios"]).arg(directory.path());
+        let output = listed.output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1, "{output:?}");
+    }
 }
 
 #[track_caller]

@@ -80,3 +80,11 @@ fn the_static_one_needs_no_files() {
         Command::new("chroot").arg(root.path()).args(["/payload", "pwd"]).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "/\n");
 }
+
+#[test]
+fn without_verbs_it_prints_them_and_in_a_container_it_does_nothing() {
+    use std::os::unix::process::CommandExt;
+    assert_eq!(run(&[], b"").stdout, run(&["help"], b"").stdout);
+    let quiet = Command::new(env!("CONMON_COMPAT_PAYLOAD")).arg0("/payload").output().unwrap();
+    assert!(quiet.status.success() && quiet.stdout.is_empty(), "{quiet:?}");
+}

@@ -7,12 +7,16 @@ mod run;
 mod selection;
 
 use crate::host::Host;
+use crate::host::subject::Subject;
+use crate::report::about;
 use crate::scenario::RuntimeKind;
 use crate::stdout;
+use crate::tables::probe;
 use crate::world::programs;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use selection::{Place, Selection, program};
+use selection::{Place, Selection, built_monitor, nearest, program};
+use std::path::{Path, PathBuf};
 
 /// Compares two container monitors by running real containers under both.
 #[derive(Parser)]
@@ -79,7 +83,11 @@ fn show(name: &str, place: Place) -> Result<bool> {
     let tables = Selection::everything(place).tables()?;
     let mut cases = tables.iter().flat_map(|table| &table.cases);
     let found = cases.find(|case| case.name() == name || case.key() == name);
-    let found = found.with_context(|| format!("no case `{name}`; `list` shows them all"))?;
+    let found = found.with_context(|| {
+        let cases = tables.iter().flat_map(|table| &table.cases);
+        let near = nearest(name, cases.map(|case| case.name()));
+        format!("no case `{name}`{near}; `list` shows them all")
+    })?;
     stdout::print(found.story()?);
     Ok(true)
 }
@@ -99,6 +107,10 @@ fn doctor(selection: &Selection) -> Result<bool> {
             stdout::print_line(format_args!("{} {problem:#}", console::style("lack").red()));
         }
     }
+    for (name, version) in about::programs(&host) {
+        stdout::print_line(format_args!("{} {name}: {version}", console::style("ok  ").green()));
+    }
+    let works = try_out(&host, &program)?;
     let tables = selection.tables()?;
     let cases: Vec<_> = tables.iter().flat_map(|table| &table.cases).collect();
     let skipped: Vec<String> = cases
@@ -107,5 +119,45 @@ fn doctor(selection: &Selection) -> Result<bool> {
         .collect();
     stdout::print_line(format_args!("{} of {} runs will be skipped", skipped.len(), cases.len()));
     skipped.iter().for_each(stdout::print_line);
-    Ok(nix::unistd::geteuid().is_root())
+    Ok(works && nix::unistd::geteuid().is_root())
+}
+
+/// Has each monitor say its version and each runtime lead one container's life; whether all of them do.
+fn try_out(host: &Host, program: &Path) -> Result<bool> {
+    let mut works = true;
+    let mut tell = |what: String, result: Result<String>| match result {
+        Ok(text) => {
+            stdout::print_line(format_args!("{} {what}: {text}", console::style("ok  ").green()));
+        }
+        Err(problem) => {
+            works = false;
+            let mark = console::style("lack").red();
+            stdout::print_line(format_args!("{mark} {what}: {problem:#}"));
+        }
+    };
+    let named = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
+    let reference = named("CONMON_REFERENCE").unwrap_or_else(|| "/usr/bin/conmon".into());
+    let candidate = named("CONMON_CANDIDATE").map_or_else(built_monitor, Ok)?;
+    let root = nix::unistd::geteuid().is_root();
+    let mut monitor = None;
+    for (what, path) in [("candidate", candidate), ("reference", reference)] {
+        let subject = Subject::check(&path);
+        let tried = subject.and_then(|subject| {
+            if root {
+                probe::monitor(program, host, &subject)?;
+            }
+            let text = format!("{} ({})", subject.path.display(), subject.label);
+            monitor = Some(subject);
+            Ok(text)
+        });
+        tell(what.to_owned(), tried);
+    }
+    let Some(monitor) = monitor.filter(|_| root) else { return Ok(works) };
+    for kind in [RuntimeKind::Crun, RuntimeKind::Runc] {
+        if host.runtime(kind).is_some() {
+            let tried = probe::runtime(program, host, &monitor, kind);
+            tell(format!("a container with {kind}"), tried.map(|()| "lives and ends".to_owned()));
+        }
+    }
+    Ok(works)
 }

@@ -13,8 +13,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::files;
 use super::selection::{Pace, Place, Selection, built_monitor, program, subject};
 use crate::case::{Comparison, Outcome, Source, Table};
+use crate::host::exhaustion;
+use crate::report::about::{self, About};
+use crate::report::groups::{self, Mark};
 use crate::report::{Run, html, machine, text};
-use crate::tables::podman;
+use crate::tables::{podman, probe};
+use crate::verdict::{Divergence, Kind};
 use crate::world::keeper;
 use crate::world::programs::Fault;
 use crate::{runner, stdout, stop, verdict};
@@ -75,6 +79,9 @@ pub struct Output {
     /// Write a page to look at
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Where the page's links to the rules lead
+    #[arg(long, value_name = "URL", default_value = "docs/specification")]
+    specification: String,
     /// Keep both observations of each run as files below this directory
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -93,9 +100,19 @@ impl Output {
         Ok(())
     }
 
+    fn run<'a>(
+        &'a self,
+        comparison: &'a Comparison,
+        outcomes: &'a [Outcome],
+        stale: &'a [&'a Divergence],
+        about: &'a About,
+    ) -> Run<'a> {
+        Run { comparison, outcomes, stale, about, specification: &self.specification }
+    }
+
     /// Whether what was seen is needed once it was judged.
     fn needs_observations(&self) -> bool {
-        self.json.is_some() || self.html.is_some() || self.keep.is_some()
+        self.json.is_some() || self.keep.is_some()
     }
 }
 
@@ -105,6 +122,9 @@ pub struct Known {
     /// The file of known divergences, or `none` to compare as equals
     #[arg(long, value_name = "FILE")]
     divergences: Option<PathBuf>,
+    /// Know only divergences of this kind: version, defect, improvement; what others explain counts as a difference; may be repeated
+    #[arg(long, value_name = "KIND", value_enum)]
+    kind: Vec<Kind>,
 }
 
 impl Known {
@@ -117,6 +137,9 @@ impl Known {
                 comparison.known = verdict::load(path)?;
                 comparison.equals = false;
             }
+        }
+        if !self.kind.is_empty() {
+            comparison.known.retain(|entry| self.kind.contains(&entry.kind));
         }
         Ok(())
     }
@@ -152,6 +175,20 @@ pub fn compare(
         keeper::hold_controllers()?;
     }
     stop::on_signals();
+    if tables.iter().any(|table| table.name != podman::NAME) {
+        let reference = match &comparison.reference {
+            Source::Run(reference) => Some(reference),
+            Source::Recorded { .. } => None,
+        };
+        for monitor in reference.into_iter().chain([&comparison.candidate]) {
+            match probe::monitor(&comparison.program, &comparison.host, monitor) {
+                // The cases say it, and the reports with them.
+                Err(error) if exhaustion::is_reason(&error) => {}
+                tried => tried?,
+            }
+        }
+    }
+    let about = about::look(&comparison.host);
     let total = tables.iter().map(|table| table.cases.len()).sum::<usize>() * pace.is().repeat;
     let bar = progress(total, output.tap);
     let (sender, receiver) = mpsc::channel::<Outcome>();
@@ -164,10 +201,11 @@ pub fn compare(
         let player = std::thread::Builder::new().spawn_scoped(scope, play);
         player.context("cannot start a thread")?;
         let mut saved = false;
+        let mut told = Told::default();
         loop {
             match receiver.recv_timeout(LOOK) {
                 Ok(mut outcome) => {
-                    tell(&bar, &outcome, output, comparison, outcomes.len() + 1);
+                    told.tell(&bar, &outcome, output, comparison);
                     if !output.needs_observations() {
                         outcome.forget();
                     }
@@ -183,7 +221,7 @@ pub fn compare(
                 // Whoever has asked may not wait for what is in progress.
                 saved = true;
                 let so_far = with_the_rest(&outcomes, tables, pace.is().repeat);
-                write_files(&Run { comparison, outcomes: &so_far, stale: &[] }, output)?;
+                write_files(&output.run(comparison, &so_far, &[], &about), output)?;
             }
         }
     })?;
@@ -191,7 +229,7 @@ pub fn compare(
     outcomes.sort_by_key(|outcome| outcome.case.key());
     let stopped = stop::reason();
     let stale = comparison.stale(&outcomes, complete && stopped.is_none());
-    let run = Run { comparison, outcomes: &outcomes, stale: &stale };
+    let run = output.run(comparison, &outcomes, &stale, &about);
     if output.tap {
         let why = stopped.map(|reason| reason.to_string());
         stdout::print(machine::tap_end(&run, why.as_deref()));
@@ -240,31 +278,57 @@ fn progress(total: usize, tap: bool) -> ProgressBar {
     bar
 }
 
-fn tell(
-    bar: &ProgressBar,
-    outcome: &Outcome,
-    output: &Output,
-    comparison: &Comparison,
+/// What was told so far, so that nothing is told in full twice.
+#[derive(Default)]
+struct Told {
     number: usize,
-) {
-    if output.tap {
-        return stdout::print(machine::tap(number, outcome));
-    }
-    if !outcome.was_played() {
-        return;
-    }
-    let details = text::details(outcome, &comparison.known, output.verbose);
-    if bar.is_hidden() {
-        stdout::print_line(text::line(outcome));
-        if !details.is_empty() {
-            stdout::print_line(details);
+    first: BTreeMap<Mark, String>,
+}
+
+impl Told {
+    fn tell(
+        &mut self,
+        bar: &ProgressBar,
+        outcome: &Outcome,
+        output: &Output,
+        comparison: &Comparison,
+    ) {
+        self.number += 1;
+        if output.tap {
+            return stdout::print(machine::tap(self.number, outcome));
         }
-        return;
+        if !outcome.was_played() {
+            return;
+        }
+        let mut details = self.details(outcome, output, comparison);
+        if bar.is_hidden() {
+            stdout::print_line(text::line(outcome));
+            if !details.is_empty() {
+                stdout::print_line(details);
+            }
+            return;
+        }
+        bar.inc(1);
+        bar.set_message(outcome.case.name().to_owned());
+        if !outcome.is_good() || output.verbose {
+            details.insert_str(0, &text::line(outcome));
+            bar.suspend(|| stdout::print_line(details));
+        }
     }
-    bar.inc(1);
-    bar.set_message(outcome.case.name().to_owned());
-    if !outcome.is_good() || output.verbose {
-        bar.suspend(|| stdout::print_line(format_args!("{}{details}", text::line(outcome))));
+
+    /// What is wrong in full, unless all of it was told before.
+    fn details(&mut self, outcome: &Outcome, output: &Output, comparison: &Comparison) -> String {
+        let key = outcome.case.key();
+        let marks = groups::marks(outcome);
+        let before = marks.first().and_then(|mark| self.first.get(mark)).cloned();
+        let known = marks.iter().all(|mark| self.first.contains_key(mark));
+        for mark in marks {
+            self.first.entry(mark).or_insert_with(|| key.clone());
+        }
+        match before {
+            Some(before) if known && !output.verbose => format!("  as in {before}"),
+            _ => text::details(outcome, &comparison.known, output.verbose),
+        }
     }
 }
 

@@ -1,9 +1,13 @@
 //! The options that several sub-commands share.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde_json::Value;
+
+use super::files;
 
 use crate::case::Table;
 use crate::host::subject::Subject;
@@ -38,6 +42,12 @@ pub struct Selection {
     /// Only this table: scenarios, crio, podman; may be repeated
     #[arg(long, short, value_name = "TABLE", value_parser = tables::NAMES)]
     table: Vec<String>,
+    /// Only the N-th of M parts of the cases, for machines that share the work
+    #[arg(long, value_name = "N/M", value_parser = shard)]
+    shard: Option<(usize, usize)>,
+    /// Only the cases that failed in this report, a file that `--json` wrote
+    #[arg(long, value_name = "FILE")]
+    rerun_failed: Option<PathBuf>,
 }
 
 /// How the cases are played.
@@ -65,12 +75,44 @@ fn at_least_one(word: &str) -> Result<usize, String> {
     }
 }
 
+/// `2/3` as the second of three.
+fn shard(word: &str) -> Result<(usize, usize), String> {
+    let parts = word.split_once('/').and_then(|(n, m)| Some((n.parse().ok()?, m.parse().ok()?)));
+    parts.filter(|(n, m)| (1..=*m).contains(n)).ok_or_else(|| "write N/M, as 2/3".to_owned())
+}
+
+/// The keys of the cases that failed, as `--json` wrote them.
+fn failed(report: &Path) -> Result<BTreeSet<String>> {
+    let report: Value = files::read(report)?;
+    let outcomes = report["outcomes"].as_array().context("this is no report of --json")?;
+    let failed = outcomes.iter().filter(|outcome| {
+        outcome["outcome"].as_str().is_some_and(|word| ["DIFFERS", "broken"].contains(&word))
+    });
+    let keys = failed.filter_map(|outcome| {
+        let name = outcome["case"].as_str()?;
+        let runtime = outcome["runtime"].as_str();
+        Some(runtime.map_or(name.to_owned(), |runtime| format!("{name} {runtime}")))
+    });
+    Ok(keys.collect())
+}
+
+/// The nearest of some words, as a question; nothing when none is near.
+#[must_use]
+pub fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> String {
+    let rated = words.map(|known| (strsim::jaro_winkler(word, known), known));
+    let best = rated.filter(|(near, _)| *near > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"))
+}
+
 fn runtime(word: &str) -> Result<RuntimeKind, String> {
     match word {
         "crun" => Ok(RuntimeKind::Crun),
         "runc" => Ok(RuntimeKind::Runc),
         "standin" => Ok(RuntimeKind::Standin),
-        _ => Err("one of crun, runc, standin".into()),
+        _ => {
+            let near = nearest(word, ["crun", "runc", "standin"].into_iter());
+            Err(format!("one of crun, runc, standin{near}"))
+        }
     }
 }
 
@@ -92,12 +134,17 @@ impl Place {
 impl Selection {
     /// Every case there is.
     pub fn everything(place: Place) -> Self {
-        Self { place, filter: Vec::new(), runtime: Vec::new(), table: Vec::new() }
+        let (filter, runtime, table) = (Vec::new(), Vec::new(), Vec::new());
+        Self { place, filter, runtime, table, shard: None, rerun_failed: None }
     }
 
     /// Whether everything of every table is played.
     pub fn is_complete(&self) -> bool {
-        self.filter.is_empty() && self.runtime.is_empty() && self.table.is_empty()
+        self.filter.is_empty()
+            && self.runtime.is_empty()
+            && self.table.is_empty()
+            && self.shard.is_none()
+            && self.rerun_failed.is_none()
     }
 
     /// The same, of one table only.
@@ -122,6 +169,16 @@ impl Selection {
                 }
             }
         }
+        let names: BTreeSet<String> = all.iter().flat_map(names).collect();
+        for filter in &self.filter {
+            let pattern = filter.split('@').next().unwrap_or_default();
+            let mut cases = all.iter().flat_map(|table| &table.cases);
+            if !cases.any(|case| tables::fits(filter, case.as_ref())) {
+                let near = nearest(pattern, names.iter().map(String::as_str));
+                let runtimes = format!("{runtimes:?}").to_lowercase();
+                bail!("no case fits `{filter}` with {runtimes}{near}; `list` shows them all");
+            }
+        }
         if !self.filter.is_empty() {
             for table in &mut all {
                 table.cases.retain(|case| {
@@ -129,14 +186,32 @@ impl Selection {
                 });
             }
         }
-        all.retain(|table| !table.cases.is_empty());
-        if all.is_empty() {
-            let (filter, runtimes) =
-                (self.filter.join(", "), format!("{runtimes:?}").to_lowercase());
-            bail!("no case fits `{filter}` with {runtimes}; `list` shows them all");
+        if let Some(report) = &self.rerun_failed {
+            let failed = failed(report).with_context(|| format!("in {}", report.display()))?;
+            anyhow::ensure!(!failed.is_empty(), "nothing failed in {}", report.display());
+            for table in &mut all {
+                table.cases.retain(|case| failed.contains(&case.key()));
+            }
         }
+        if let Some((wanted, parts)) = self.shard {
+            let mut number = 0;
+            for table in &mut all {
+                table.cases.retain(|_| {
+                    number += 1;
+                    (number - 1) % parts == wanted - 1
+                });
+            }
+        }
+        all.retain(|table| !table.cases.is_empty());
+        anyhow::ensure!(!all.is_empty(), "no case is left; `list` shows them all");
         Ok(all)
     }
+}
+
+/// The names and areas of a table's cases.
+fn names(table: &Table) -> BTreeSet<String> {
+    let names = table.cases.iter().flat_map(|case| [case.name(), case.area()]);
+    names.map(str::to_owned).collect()
 }
 
 /// The monitor an option, a variable or the build names.
@@ -153,4 +228,24 @@ pub fn program() -> Result<PathBuf> {
 /// The monitor of the same build.
 pub fn built_monitor() -> Result<PathBuf> {
     Ok(program()?.with_file_name("conmon"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_is_a_part_that_there_is() {
+        assert_eq!(shard("2/3"), Ok((2, 3)));
+        for word in ["0/3", "4/3", "1/0", "2", "a/b", "-1/2"] {
+            assert!(shard(word).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_near_word_is_suggested_and_a_far_one_is_not() {
+        let words = ["attach", "logging", "exec"];
+        assert_eq!(nearest("atach", words.into_iter()), "; did you mean `attach`?");
+        assert_eq!(nearest("zzz", words.into_iter()), "");
+    }
 }

@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 
 use super::{Run, text};
 use crate::case::{CaseResult, Judged, Outcome};
+use crate::verdict::diff::{self, Difference, Tag};
+
+/// Characters of each side in a message of a line.
+const WIDTH: usize = 120;
 
 /// What went wrong, without colours.
 fn problem(outcome: &Outcome) -> String {
@@ -65,6 +69,9 @@ pub fn junit(run: &Run<'_>) -> Result<String> {
         let mut suite = TestSuite::new(area);
         suite.add_property(("reference", run.comparison.reference.label().as_str()));
         suite.add_property(("candidate", run.comparison.candidate.label.as_str()));
+        for (word, text) in run.about {
+            suite.add_property((*word, text.as_str()));
+        }
         suite.add_test_cases(outcomes.into_iter().map(test_case));
         report.add_test_suite(suite);
     }
@@ -110,9 +117,20 @@ fn first_difference(judged: &Judged) -> String {
     let verdict = &judged.verdict;
     let broken = verdict.broken.first().and_then(|text| text.lines().next()).map(str::to_owned);
     broken.unwrap_or_else(|| {
-        let path = verdict.unexpected.first().map_or("", |difference| &difference.path);
-        format!("unexplained difference: {path}")
+        let first = verdict.unexpected.first();
+        first.map_or_else(String::new, in_a_line)
     })
+}
+
+/// A difference by its place and the first line that each side has alone.
+fn in_a_line(difference: &Difference) -> String {
+    let lines = diff::show(difference);
+    let alone = |side: Tag| {
+        let line = lines.iter().find(|line| line.tag == side).map_or("nothing", |line| &line.text);
+        line.chars().take(WIDTH).collect::<String>()
+    };
+    let (reference, candidate) = (alone(Tag::Reference), alone(Tag::Candidate));
+    format!("{}: the reference has `{reference}`, the candidate `{candidate}`", difference.path)
 }
 
 /// Everything, observations included.
@@ -150,10 +168,27 @@ pub fn json(run: &Run<'_>) -> Value {
             entry
         })
         .collect();
+    let about: BTreeMap<&str, &String> =
+        run.about.iter().map(|(word, text)| (*word, text)).collect();
     json!({
         "reference": comparison.reference.label(),
         "candidate": comparison.candidate.label,
+        "about": about,
         "outcomes": list,
         "stale": run.stale.iter().map(|entry| &entry.why).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::{difference, failing};
+
+    #[test]
+    fn a_failure_says_the_first_difference() {
+        let outcome = failing(vec![difference("a.b", "same\\nold\\n", "same\\nnew\\n")]);
+        let CaseResult::Judged(judged) = &outcome.result else { panic!() };
+        let expected = "a.b: the reference has `old\\n`, the candidate `new\\n`";
+        assert_eq!(first_difference(judged), expected);
+    }
 }

@@ -2,6 +2,7 @@
 
 use console::{Style, style};
 
+use super::groups::{self, first_line};
 use super::{Run, by_area};
 use crate::case::{CaseResult, Judged, Outcome, WORDS};
 use crate::verdict::Divergence;
@@ -30,8 +31,13 @@ pub fn line(outcome: &Outcome) -> String {
     format!("{coloured} {} [{} ms]{detail}", outcome.case.key(), took)
 }
 
-/// What is wrong with an outcome, in full; with `all`, what is known to differ too.
+/// What is wrong with an outcome; with `all` in full, and what is known to differ too.
 pub fn details(outcome: &Outcome, known: &[Divergence], all: bool) -> String {
+    told(outcome, known, all, all)
+}
+
+/// `states` unfolds the state of whatever hangs.
+fn told(outcome: &Outcome, known: &[Divergence], all: bool, states: bool) -> String {
     let mut out = String::new();
     let CaseResult::Judged(Judged { verdict, .. }) = &outcome.result else { return out };
     if verdict.is_good() && !all {
@@ -40,7 +46,12 @@ pub fn details(outcome: &Outcome, known: &[Divergence], all: bool) -> String {
     out.push_str(&format!("\n{}\n", style(outcome.case.key()).bold().underlined()));
     out.push_str(&format!("  {}\n", outcome.case.why()));
     for broken in &verdict.broken {
-        let broken = broken.replace('\n', "\n    ");
+        let broken = match broken.lines().count() {
+            lines if lines > 1 && !states => {
+                format!("{} ({} lines of its state: --verbose)", first_line(broken), lines - 1)
+            }
+            _ => broken.replace('\n', "\n    "),
+        };
         out.push_str(&format!("  {} {broken}\n", style("not as it must be:").red()));
     }
     for difference in &verdict.unexpected {
@@ -60,8 +71,39 @@ pub fn details(outcome: &Outcome, known: &[Divergence], all: bool) -> String {
 pub fn story(outcome: &Outcome, known: &[Divergence]) -> String {
     match &outcome.result {
         CaseResult::Broken(reason) => reason.clone(),
-        _ => details(outcome, known, false),
+        _ => told(outcome, known, false, true),
     }
+}
+
+/// Lines of one difference, and names of cases, that a summary shows.
+const SUMMED_UP: usize = 6;
+
+/// What is wrong, each thing once, with how many runs show it.
+fn findings(outcomes: &[Outcome]) -> String {
+    let groups = groups::groups(outcomes);
+    if groups.is_empty() {
+        return String::new();
+    }
+    let title = format!("what is wrong: {} findings", groups.len());
+    let mut out = format!("\n{}\n", style(title).red().bold());
+    for group in groups {
+        let runs = group.outcomes.len();
+        out.push_str(&format!("{runs:>6} x {}\n", style(&group.what).bold()));
+        let lines = group.example.map(diff::show).unwrap_or_default();
+        let changed =
+            lines.iter().filter(|line| matches!(line.tag, Tag::Reference | Tag::Candidate));
+        for line in changed.take(SUMMED_UP) {
+            let mark = if line.tag == Tag::Reference { '-' } else { '+' };
+            let text: String = line.text.chars().take(200).collect();
+            out.push_str(&format!("         {mark} {text}\n"));
+        }
+        let keys: Vec<String> =
+            group.outcomes.iter().take(SUMMED_UP).map(|outcome| outcome.case.key()).collect();
+        let more = runs.saturating_sub(SUMMED_UP);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        out.push_str(&format!("         in {}{more}\n", keys.join(", ")));
+    }
+    out
 }
 
 fn shown(difference: &Difference) -> String {
@@ -84,7 +126,7 @@ fn shown(difference: &Difference) -> String {
 
 /// The table by area, and the last line.
 pub fn summary(run: &Run<'_>) -> String {
-    let Run { comparison, outcomes, stale } = run;
+    let Run { comparison, outcomes, stale, .. } = run;
     let columns = WORDS;
     let areas = by_area(outcomes);
     let width = areas.keys().map(String::len).chain([8]).max().unwrap_or(8);
@@ -103,6 +145,7 @@ pub fn summary(run: &Run<'_>) -> String {
         }
         out.push('\n');
     }
+    out.push_str(&findings(outcomes));
     for entry in *stale {
         out.push_str(&format!(
             "{} {} {}: {}\n",

@@ -3,6 +3,7 @@
 pub mod crio;
 pub mod fixtures;
 pub mod podman;
+pub mod probe;
 pub mod scenarios;
 mod story;
 

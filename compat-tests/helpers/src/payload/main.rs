@@ -19,7 +19,11 @@ const FAILED: c_int = 125;
 
 #[unsafe(no_mangle)]
 pub extern "C" fn main(_count: c_int, _vector: *const *const c_char) -> c_int {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    // In a container, where it is the root's only program, no verb is nothing to do.
+    if arguments.is_empty() && std::env::args_os().next().is_none_or(|name| name != "/payload") {
+        arguments.push("help".into());
+    }
     match verbs::run(&arguments) {
         Ok(status) => status,
         Err(problem) => {
