@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::unistd::Pid;
 
 use super::{Version, create_oom_files, directory_of, kernel_log};
@@ -35,8 +35,9 @@ const LOOKS: [Duration; 4] = [
     Duration::from_millis(8),
 ];
 
-/// The least time from the end of one series of looks to the next: a container that lives at its
-/// limit is announced every 10 ms, and must not be looked after all the time.
+/// How long no change of `memory.events` is announced after such a series, at whose end there is
+/// one more look: a container that lives at its limit is announced every 10 ms, and must not be
+/// looked after all the time. The emptying of the group still is.
 const REST: Duration = Duration::from_millis(500);
 
 /// The watch over one container's memory.
@@ -60,7 +61,9 @@ struct V2 {
     /// The counters that were last acted upon.
     seen: Counts,
     looks: Option<Looks>,
-    /// Not before this a new series of looks begins.
+    /// The watch on `memory.events`; `None` while it rests.
+    watch: Option<WatchDescriptor>,
+    /// When the watch comes back, or the last time that it did.
     rested_at: Duration,
     /// The counters cannot be read any more: the group has been removed.
     gone: bool,
@@ -111,7 +114,11 @@ impl OomWatch {
     pub(crate) fn deadline(&self) -> Option<Duration> {
         match &self.kind {
             Kind::V1 { .. } => None,
-            Kind::V2(v2) => v2.looks.as_ref().map(|looks| looks.next),
+            Kind::V2(v2) => {
+                let rests = v2.inotify.is_some() && v2.watch.is_none();
+                let next = v2.looks.as_ref().map(|looks| looks.next);
+                next.or(rests.then_some(v2.rested_at))
+            }
         }
     }
 
@@ -119,6 +126,7 @@ impl OomWatch {
     pub(crate) fn on_deadline(&mut self, now: Duration, diag: &Diagnostics) -> bool {
         let Kind::V2(v2) = &mut self.kind else { return true };
         v2.looks = v2.looks.take().and_then(|looks| Looks::after(now, looks.rest));
+        v2.watch_again(now);
         v2.look(&self.directories, diag);
         true
     }
@@ -139,7 +147,7 @@ impl OomWatch {
                 }
                 if now >= v2.rested_at {
                     v2.looks = Looks::after(now, LOOKS.iter());
-                    v2.rested_at = now + LOOKS.iter().sum::<Duration>() + REST;
+                    v2.rest(now);
                 }
                 v2.look(&self.directories, diag);
                 true
@@ -169,11 +177,32 @@ impl OomWatch {
 }
 
 impl V2 {
+    /// Lets the kernel be silent about the counters until the looks and the rest are over.
+    fn rest(&mut self, now: Duration) {
+        self.rested_at = now + LOOKS.iter().sum::<Duration>() + REST;
+        let Some(inotify) = &self.inotify else { return };
+        if self.watch.is_some_and(|watch| inotify.rm_watch(watch).is_ok()) {
+            self.watch = None;
+            // The removal itself is announced.
+            let _ = inotify.read_events();
+        }
+    }
+
+    fn watch_again(&mut self, now: Duration) {
+        let Some(inotify) = self.inotify.as_ref().filter(|_| now >= self.rested_at) else { return };
+        if self.watch.is_none() {
+            self.watch = inotify.add_watch(&self.events, AddWatchFlags::IN_MODIFY).ok();
+            if self.watch.is_none() {
+                self.rested_at = now + REST;
+            }
+        }
+    }
+
     /// Reads the counters and marks the container if one has changed. Where they are gone there
     /// is nothing to wait for any more, but for the container's end.
     fn look(&mut self, directories: &[PathBuf], diag: &Diagnostics) {
         if !self.gone && !check_v2(&self.events, &mut self.seen, directories, diag) {
-            (self.gone, self.inotify, self.looks) = (true, None, None);
+            (self.gone, self.inotify, self.looks, self.watch) = (true, None, None, None);
         }
     }
 }
@@ -251,13 +280,15 @@ fn on_v1_event(
 
 fn start_v2(group: &Path, diag: &Diagnostics) -> Kind {
     let events = group.join("memory.events");
+    let mut watch = None;
     let inotify = match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
         Err(errno) => {
             diag.warn_errno("Failed to create inotify fd", errno);
             None
         }
         Ok(inotify) => match inotify.add_watch(&events, AddWatchFlags::IN_MODIFY) {
-            Ok(_) => {
+            Ok(added) => {
+                watch = Some(added);
                 // A kernel without it, or no more watches: then the end tells.
                 let _ = inotify.add_watch(&group.join("cgroup.events"), AddWatchFlags::IN_MODIFY);
                 Some(inotify)
@@ -275,7 +306,8 @@ fn start_v2(group: &Path, diag: &Diagnostics) -> Kind {
         },
     };
     let seen = Counts::default();
-    Kind::V2(V2 { inotify, events, seen, looks: None, rested_at: Duration::ZERO, gone: false })
+    let (looks, rested_at, gone) = (None, Duration::ZERO, false);
+    Kind::V2(V2 { inotify, events, seen, looks, watch, rested_at, gone })
 }
 
 fn check_v2(events: &Path, seen: &mut Counts, directories: &[PathBuf], diag: &Diagnostics) -> bool {
@@ -395,15 +427,48 @@ mod tests {
             assert!(watch.on_deadline(next, &quiet()));
             assert_eq!(marks.path().join("oom").exists(), looks.len() >= 3);
         }
-        assert_eq!(looks, [1, 3, 7, 15]);
-        assert!(watch.on_event(start + Duration::from_millis(20), &quiet()));
-        assert_eq!(
-            watch.deadline(),
-            None,
-            "a container at its limit is not looked after all the time"
-        );
-        assert!(watch.on_event(start + Duration::from_millis(600), &quiet()));
-        assert!(watch.deadline().is_some());
+        assert_eq!(looks, [1, 3, 7, 15, 515]);
+    }
+
+    #[test]
+    fn a_container_at_its_limit_is_not_looked_after_all_the_time() {
+        let (group, marks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut watch = watch(group.path(), marks.path());
+        let counters = |text: &str| {
+            std::fs::write(group.path().join("memory.events"), text).unwrap();
+        };
+        counters("max 1\noom 0\noom_kill 0\n");
+        assert!(is_announced(&watch));
+        assert!(watch.on_event(Duration::from_secs(100), &quiet()));
+        counters("max 2\noom 1\noom_kill 1\n");
+        assert!(!is_announced(&watch), "it rests");
+        let mut last = Duration::ZERO;
+        while let Some(next) = watch.deadline() {
+            assert!(watch.on_deadline(next, &quiet()));
+            last = next;
+        }
+        assert!(marks.path().join("oom").exists(), "the rest ends with a look");
+        assert!(!is_announced(&watch));
+        counters("max 3\noom 1\noom_kill 1\n");
+        assert!(is_announced(&watch), "it is watched again");
+        assert!(watch.on_event(last + Duration::from_millis(1), &quiet()));
+        assert!(watch.deadline().is_some(), "and looked after again");
+    }
+
+    #[test]
+    fn the_emptying_of_the_group_is_announced_during_the_rest() {
+        let (group, marks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(group.path().join("cgroup.events"), "populated 1\n").unwrap();
+        let mut watch = watch(group.path(), marks.path());
+        assert!(!is_announced(&watch));
+        assert!(watch.on_event(Duration::ZERO, &quiet()));
+        let counters = "max 2\noom 1\noom_kill 1\n";
+        std::fs::write(group.path().join("memory.events"), counters).unwrap();
+        assert!(!is_announced(&watch));
+        std::fs::write(group.path().join("cgroup.events"), "populated 0\n").unwrap();
+        assert!(is_announced(&watch));
+        assert!(watch.on_event(Duration::from_millis(1), &quiet()));
+        assert!(marks.path().join("oom").exists());
     }
 
     /// The end decides what is made of it.
@@ -414,16 +479,6 @@ mod tests {
         std::fs::remove_file(group.path().join("memory.events")).unwrap();
         assert!(watch.on_event(Duration::ZERO, &quiet()));
         assert!(watch.fd().is_none() && watch.deadline().is_none());
-    }
-
-    #[test]
-    fn the_emptying_of_the_group_is_announced() {
-        let (group, marks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        std::fs::write(group.path().join("cgroup.events"), "populated 1\n").unwrap();
-        let watch = watch(group.path(), marks.path());
-        assert!(!is_announced(&watch));
-        std::fs::write(group.path().join("cgroup.events"), "populated 0\n").unwrap();
-        assert!(is_announced(&watch));
     }
 
     #[test]
