@@ -205,6 +205,9 @@ impl Attach {
 
     /// When [`on_deadline`](Self::on_deadline) is to be called.
     pub(crate) fn deadline(&self) -> Option<Duration> {
+        if self.clients.is_empty() {
+            return self.accept_again;
+        }
         let stalls = self.current_stall_timeout().into_iter().flat_map(|timeout| {
             self.clients.iter().filter_map(move |client| client.stalls_at(timeout))
         });

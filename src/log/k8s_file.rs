@@ -17,7 +17,7 @@ use crate::diagnostics::Diagnostics;
 use crate::failure::{Failure, concat};
 use crate::log::batch::{Batch, INSERTS, Insert, SCRATCH_MIN, pieces, record_bytes, scratch_bytes};
 use crate::log::fifo;
-use crate::log::lines::{Line, Lines};
+use crate::log::lines::{Line, Lines, is_one_line};
 use crate::log::rotate::Renewal;
 use crate::log::stamp::Stamp;
 use crate::stream::{CHUNK_BYTES, Stream};
@@ -164,7 +164,7 @@ impl K8sFile {
                 self.scratch = Some(scratch);
                 return;
             }
-        } else if Lines::new(bytes).nth(QUIET_LINES).is_none() {
+        } else if is_one_line(bytes) || Lines::new(bytes).nth(QUIET_LINES).is_none() {
             return self.frame_few::<QUIET_SCRATCH>(stream, bytes, diag);
         }
         self.frame_few::<LARGER_SCRATCH>(stream, bytes, diag);

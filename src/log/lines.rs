@@ -22,6 +22,11 @@ impl Line {
     }
 }
 
+/// Whether `bytes` are one line, ended or not: known sooner than by cutting it out.
+pub(crate) fn is_one_line(bytes: &[u8]) -> bool {
+    first_newline(bytes).is_none_or(|at| at + 1 == bytes.len())
+}
+
 /// The lines of one chunk, in order and without gaps.
 pub(crate) struct Lines<'a> {
     chunk: &'a [u8],
@@ -56,7 +61,9 @@ impl Iterator for Lines<'_> {
                 Some(block) => newline_bits(block),
                 None if !rest.is_empty() => {
                     let mut block = [0; BLOCK_BYTES];
-                    block.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+                    if let Some(place) = block.get_mut(..rest.len()) {
+                        place.copy_from_slice(rest);
+                    }
                     newline_bits(&block)
                 }
                 None if self.start < self.chunk.len() => {
@@ -98,6 +105,14 @@ mod tests {
     #[case::only_a_remainder(b"a\r\0", &[b"a\r\0".as_slice()])]
     fn cuts_behind_each_newline(#[case] chunk: &[u8], #[case] expected: &[&[u8]]) {
         assert_eq!(pieces(chunk), expected);
+    }
+
+    #[test]
+    fn one_line_is_known_without_cutting_it_out() {
+        for chunk in ["", "a", "a\n", "\n", "a\nb", "\n\n", "a\nb\n"] {
+            let expected = Lines::new(chunk.as_bytes()).count() <= 1;
+            assert_eq!(is_one_line(chunk.as_bytes()), expected, "{chunk:?}");
+        }
     }
 
     #[test]

@@ -43,14 +43,19 @@ pub(crate) struct Stdio<'a> {
 /// which is where the runtime's own reasons arrive; the child then leaves with a failure.
 pub(crate) fn spawn(spawn: &Spawn<'_>) -> nix::Result<Pid> {
     let monitor = getpid();
+    let run = || {
+        let (code, failure) = become_runtime(spawn, monitor);
+        let text = concat(&[b"[conmon:e]: ", &failure.sentence(), b"\n"]);
+        crate::diagnostics::write_stderr(&text);
+        code
+    };
+    if spawn.second_start_byte.is_none() {
+        return sys::process::run_in_child(run);
+    }
+    // The byte may come when this process has served the caller's client.
     match sys::process::fork()? {
         ForkResult::Parent { child } => Ok(child),
-        ForkResult::Child => {
-            let (code, failure) = become_runtime(spawn, monitor);
-            let text = concat(&[b"[conmon:e]: ", &failure.sentence(), b"\n"]);
-            crate::diagnostics::write_stderr(&text);
-            sys::process::leave(code)
-        }
+        ForkResult::Child => sys::process::leave(run()),
     }
 }
 

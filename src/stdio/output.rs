@@ -9,6 +9,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::read;
 
 use crate::stream::{CHUNK_BYTES, Stream};
+use crate::sys::newlines::first_newline;
 use crate::sys::pages::Pages;
 use crate::sys::socket::waiting_bytes;
 
@@ -249,8 +250,7 @@ impl ReadBuffer {
 
 /// Whether it is plain that `bytes` are what one write wrote: a line, or a single byte.
 pub(crate) fn is_one_write(bytes: &[u8]) -> bool {
-    let newline = bytes.iter().position(|byte| *byte == b'\n');
-    bytes.len() == 1 || newline.is_some_and(|at| at + 1 == bytes.len())
+    bytes.len() == 1 || first_newline(bytes).is_some_and(|at| at + 1 == bytes.len())
 }
 
 #[cfg(test)]

@@ -19,6 +19,34 @@ pub(crate) fn fork() -> nix::Result<ForkResult> {
     unsafe { nix::unistd::fork() }
 }
 
+/// The stack of a child that `run_in_child` makes: as much as its work needs, and a guess more.
+const WORK_STACK_BYTES: usize = 128 * 1024;
+
+/// Does `work` in a child that has this process's memory, and leaves with what it returns; this
+/// process goes on only when the child has ended or executed a program.
+///
+/// What a fork costs is spared: a copy of the page tables, and of each page that either side
+/// touches afterwards. The child has its own descriptors, signal mask and signal handlers. `work`
+/// must not wait for anything that this process does.
+pub(crate) fn run_in_child(mut work: impl FnMut() -> libc::c_int) -> nix::Result<Pid> {
+    extern "C" fn call<W: FnMut() -> libc::c_int>(work: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: the pointer is that of `work` below, which nobody else uses meanwhile.
+        unsafe { (*work.cast::<W>())() }
+    }
+    fn entry<W: FnMut() -> libc::c_int>(_: &W) -> extern "C" fn(*mut libc::c_void) -> libc::c_int {
+        call::<W>
+    }
+    let length = const { NonZeroUsize::new(WORK_STACK_BYTES).unwrap() };
+    let mut stack = super::pages::Pages::new(length)?;
+    let top = stack.as_mut_ptr_range().end;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: CLONE_VFORK has the kernel suspend this thread, the only one, until the child has
+    // ended or executed a program, so that the child has the memory to itself; the stack and
+    // `work` live longer than that. The child does not unwind: a panic aborts.
+    let pid = unsafe { libc::clone(entry(&work), top.cast(), flags, (&raw mut work).cast()) };
+    Errno::result(pid).map(Pid::from_raw)
+}
+
 /// The stack of the child that `sync_in_child` makes; it calls three small functions.
 const SYNC_STACK_BYTES: usize = 16 * 1024;
 
@@ -252,6 +280,37 @@ mod tests {
                 assert_eq!(reap(child), Err(Errno::ECHILD));
             }
         }
+    }
+
+    #[test]
+    fn a_child_has_the_memory_to_itself_and_its_own_descriptors() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let before = nix::sys::stat::fstat(std::io::stdin()).unwrap().st_ino;
+        let mut seen = 0;
+        let child = run_in_child(|| {
+            seen = nix::unistd::getpid().as_raw();
+            nix::unistd::dup2_stdin(&reader).map_or(1, |()| 7)
+        })
+        .unwrap();
+        // It has ended, though nobody has waited.
+        assert_eq!(seen, child.as_raw());
+        assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 7)));
+        assert_eq!(nix::sys::stat::fstat(std::io::stdin()).unwrap().st_ino, before);
+        drop((reader, writer));
+    }
+
+    #[test]
+    fn a_child_that_executes_a_program_lets_this_process_go_on() {
+        let words = [c"/bin/sh", c"-c", c"kill -STOP $$; exit 3"].map(CString::from);
+        let child = run_in_child(|| {
+            exec(&words[0], &words);
+            1
+        })
+        .unwrap();
+        let stopped = waitpid(child, Some(nix::sys::wait::WaitPidFlag::WUNTRACED));
+        assert_eq!(stopped, Ok(WaitStatus::Stopped(child, Signal::SIGSTOP)));
+        nix::sys::signal::kill(child, Signal::SIGCONT).unwrap();
+        assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 3)));
     }
 
     #[test]
