@@ -1,17 +1,18 @@
 //! What a case is, whatever table it is from: what it is called, why it is there, what it needs, how it is played, and what came
 //! of it.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use semver::Version;
 
+use crate::golden::Golden;
 use crate::host::Host;
 use crate::host::exhaustion::{self, OutOfProcesses};
 use crate::host::subject::{Subject, is_ours};
+use crate::host::traits::Traits;
 use crate::scenario::RuntimeKind;
 use crate::stop;
 use crate::verdict::{self, Divergence, Rules, Seen, Verdict};
@@ -20,26 +21,21 @@ use crate::world::programs::Fault;
 /// Where the reference's side comes from.
 pub enum Source {
     Run(Subject),
-    /// Recorded earlier, by the keys of cases.
-    Recorded {
-        version: Version,
-        label: String,
-        seen: BTreeMap<String, Seen>,
-    },
+    Recorded(Box<Golden>),
 }
 
 impl Source {
     pub fn version(&self) -> &Version {
         match self {
             Self::Run(subject) => &subject.version,
-            Self::Recorded { version, .. } => version,
+            Self::Recorded(golden) => &golden.header.monitor.version,
         }
     }
 
     pub fn label(&self) -> String {
         match self {
             Self::Run(subject) => format!("{} ({})", subject.path.display(), subject.label),
-            Self::Recorded { label, .. } => label.clone(),
+            Self::Recorded(golden) => golden.label(),
         }
     }
 }
@@ -50,6 +46,8 @@ pub struct Comparison {
     pub program: PathBuf,
     pub host: Host,
     pub reference: Source,
+    /// What the reference does that its version does not tell.
+    pub traits: Traits,
     pub candidate: Subject,
     pub known: Vec<Divergence>,
     /// Whether nothing may differ, and what only a good candidate does is not asked for.
@@ -111,6 +109,11 @@ pub trait Case: Send + Sync {
     /// Whether a reference of this version does what the case is about; if not, the candidate is judged alone.
     fn is_for(&self, _reference: &Version) -> bool {
         true
+    }
+
+    /// Tells what makes the observation from its like, where it can be recorded.
+    fn fingerprint(&self) -> Option<&str> {
+        None
     }
 
     /// What a scenario says about judging; other tables say nothing.
@@ -226,7 +229,8 @@ const NOT_PLAYED: &str = "not played: the run was stopped";
 pub const WORDS: [&str; 6] = ["same", "explained", "alone", "DIFFERS", "broken", "skipped"];
 
 impl Comparison {
-    /// Two monitors, compared as equals if they are the same, both ours or both C programs.
+    /// Two monitors, compared as equals if they are the same, both ours or both C programs. Where it matters, a reference that is
+    /// run is asked for its traits.
     pub fn new(
         program: PathBuf,
         reference: Source,
@@ -235,13 +239,19 @@ impl Comparison {
     ) -> Self {
         let same = match &reference {
             Source::Run(subject) => subject.is_same(&candidate),
-            Source::Recorded { .. } => false,
+            Source::Recorded(_) => false,
         };
         let equals = same || is_ours(reference.version()) || !candidate.is_ours();
+        let traits = match &reference {
+            Source::Run(subject) if !equals => Traits::ask(subject),
+            Source::Run(subject) => Traits::of_version(&subject.version),
+            Source::Recorded(golden) => golden.header.monitor.traits.clone(),
+        };
         Self {
             program,
             host: Host::look(),
             reference,
+            traits,
             candidate,
             known,
             equals,
@@ -255,7 +265,7 @@ impl Comparison {
     pub fn play(&self, case: &Arc<dyn Case>) -> Outcome {
         let began = Instant::now();
         let refused = exhaustion::refusals();
-        let result = match case.lack(&self.host) {
+        let result = match case.lack(&self.host).or_else(|| self.void(case.as_ref())) {
             Some(reason) => CaseResult::Skipped(reason),
             None => match case.play(self) {
                 // What a monitor does without processes says nothing about it.
@@ -274,6 +284,39 @@ impl Comparison {
         Outcome { case: case.clone(), result, took: began.elapsed() }
     }
 
+    /// Why a case is not compared with what was recorded, if so.
+    pub fn void(&self, case: &dyn Case) -> Option<String> {
+        let Source::Recorded(golden) = &self.reference else { return None };
+        if !case.is_for(&self.traits.level) {
+            return None;
+        }
+        let Some((runtime, fingerprint)) = case.runtime().zip(case.fingerprint()) else {
+            return Some("void: only scenarios are recorded".into());
+        };
+        let reason = golden.void(case.name(), runtime, fingerprint)?;
+        Some(format!("void: {reason}"))
+    }
+
+    /// Judges what was seen of the candidate by what was recorded of the reference.
+    ///
+    /// # Errors
+    ///
+    /// The record is not what this program understands.
+    pub fn judge(&self, case: &dyn Case, candidate: Seen) -> Result<Judged> {
+        let reference = self.recorded(case)?;
+        let verdict = verdict::judge(&self.rules(case), reference.as_ref(), &candidate);
+        Ok(Judged { verdict, reference, candidate })
+    }
+
+    fn recorded(&self, case: &dyn Case) -> Result<Option<Seen>> {
+        match (&self.reference, case.runtime()) {
+            (Source::Recorded(golden), Some(runtime)) if case.is_for(&self.traits.level) => {
+                Ok(Some(Seen::of(&golden.seen(case.name(), runtime)?)?))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// How most cases are played: under both monitors, and what was seen compared.
     ///
     /// A reference that loses something once in hundreds of runs says nothing about the candidate: if it does not do what the
@@ -285,7 +328,7 @@ impl Comparison {
     pub fn compare(&self, case: &dyn Case) -> Result<Judged> {
         let rules = self.rules(case);
         let reference = match &self.reference {
-            source if !case.is_for(source.version()) => None,
+            _ if !case.is_for(&self.traits.level) => None,
             Source::Run(subject) => {
                 let observe = || case.observe(subject, Side::Reference, self);
                 let seen = observe()?;
@@ -298,9 +341,7 @@ impl Comparison {
                     }
                 }
             }
-            Source::Recorded { seen, .. } => Some(
-                seen.get(&case.key()).cloned().context("not among the recorded observations")?,
-            ),
+            Source::Recorded(_) => self.recorded(case)?,
         };
         let candidate = case.observe(&self.candidate, Side::Candidate, self)?;
         let verdict = verdict::judge(&rules, reference.as_ref(), &candidate);
@@ -314,7 +355,7 @@ impl Comparison {
             runtime: case.runtime(),
             data: case.judging(),
             known: &self.known,
-            reference_version: self.reference.version(),
+            reference: &self.traits,
             equals: self.equals,
         }
     }
@@ -323,7 +364,6 @@ impl Comparison {
     ///
     /// An entry with a pattern is judged only when every case was played (`complete`).
     pub fn stale(&self, outcomes: &[Outcome], complete: bool) -> Vec<&Divergence> {
-        let version = self.reference.version();
         if self.equals {
             return Vec::new();
         }
@@ -341,7 +381,7 @@ impl Comparison {
             .filter(|(index, entry)| {
                 let mut concerned = judged
                     .iter()
-                    .filter(|(case, _)| entry.concerns(case.name(), case.runtime(), version))
+                    .filter(|(case, _)| entry.concerns(case.name(), case.runtime(), &self.traits))
                     .peekable();
                 let ran = concerned.peek().is_some();
                 let fired =

@@ -17,6 +17,7 @@ pub mod clock;
 pub mod crio;
 pub mod driver;
 pub mod faults;
+pub mod golden;
 pub mod host;
 pub mod observation;
 pub mod observe;

@@ -66,6 +66,12 @@ pub fn unescape(text: &str) -> Result<Vec<u8>, String> {
     Ok(out)
 }
 
+/// 64 bits that tell two texts apart, in hexadecimal digits. Source: FNV-1a, <http://www.isthe.com/chongo/tech/comp/fnv/>.
+pub fn fnv(bytes: &[u8]) -> String {
+    let step = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    format!("{:016x}", bytes.iter().fold(0xcbf2_9ce4_8422_2325, step))
+}
+
 /// Says whether `text` fits `pattern`: `*` stands for anything without `separator`, `**` for
 /// anything at all, `?` for one character.
 pub fn glob(pattern: &str, text: &str, separator: char) -> bool {
@@ -103,6 +109,13 @@ mod tests {
         let every_byte: Vec<u8> = (0..=255).collect();
         assert_eq!(unescape(&escape(&every_byte)).unwrap(), every_byte);
         assert_eq!(escape("a\u{201c}b\\\n".as_bytes()), "a\u{201c}b\\\\\\n");
+    }
+
+    #[test]
+    fn sums_are_those_of_fnv() {
+        assert_eq!(fnv(b""), "cbf29ce484222325");
+        assert_eq!(fnv(b"a"), "af63dc4c8601ec8c");
+        assert_eq!(fnv(b"foobar"), "85944171f73967e8");
     }
 
     #[test]

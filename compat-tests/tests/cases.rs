@@ -1,16 +1,23 @@
 //! One test for each case of every table: the candidate behaves as the reference, except where `fixtures/divergences.toml` knows
 //! better. The same cases, judged by the same code, as `conmon-compat run`; entries that no longer show fail it, too.
 //!
+//! What was seen of the candidate is then compared with every monitor recorded in `fixtures/golden`, as `conmon-compat check`
+//! would. Records that do not speak for these scenarios and this host are counted at the end.
+//!
 //! `CONMON_REFERENCE` and `CONMON_CANDIDATE` name other binaries than the distribution's and the workspace's.
 
-#![allow(clippy::print_stderr, reason = "a test program of its own")]
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a test program of its own")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
-use conmon_compat::case::{Case, Comparison, Outcome, Source, Table};
+use conmon_compat::case::{Case, CaseResult, Comparison, Outcome, Source, Table};
+use conmon_compat::golden::Golden;
+use conmon_compat::host::Host;
+use conmon_compat::host::identity::Identity;
 use conmon_compat::host::subject::{Subject, named_by_environment};
 use conmon_compat::report::text;
 use conmon_compat::scenario::RuntimeKind;
@@ -24,6 +31,15 @@ const RUNTIMES: [RuntimeKind; 3] = [RuntimeKind::Crun, RuntimeKind::Runc, Runtim
 struct Run {
     comparison: Comparison,
     outcomes: Mutex<Vec<Outcome>>,
+    recorded: Vec<Recorded>,
+}
+
+/// A reference that is not here.
+struct Recorded {
+    comparison: Comparison,
+    outcomes: Mutex<Vec<Outcome>>,
+    /// Why cases were not compared, and which.
+    void: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 fn main() -> ExitCode {
@@ -45,7 +61,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool> {
     // Podman has no keeper to do it. There is no other thread yet.
     keeper::hold_controllers()?;
-    let run = Arc::new(Run { comparison: comparison()?, outcomes: Mutex::default() });
+    let comparison = comparison()?;
+    let recorded = if comparison.equals { Vec::new() } else { recorded(&comparison)? };
+    let run = Arc::new(Run { comparison, outcomes: Mutex::default(), recorded });
     let fixtures = fixtures();
     let tables = tables::NAMES.iter().map(|name| tables::table(name, &fixtures, &RUNTIMES));
     let tables: Vec<Table> = tables.collect::<Result<_>>()?;
@@ -54,13 +72,92 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let conclusion = libtest_mimic::run(arguments, trials);
     keeper::tidy(&run.comparison.program);
     let complete = arguments.filter.is_none() && arguments.skip.is_empty();
-    let outcomes = run.outcomes.lock().map_or_else(|_| Vec::new(), |outcomes| outcomes.clone());
-    let stale = run.comparison.stale(&outcomes, complete);
+    let mut good = !conclusion.has_failed() && is_fresh(&run.comparison, &run.outcomes, complete);
+    for recorded in &run.recorded {
+        good &= is_fresh(&recorded.comparison, &recorded.outcomes, complete);
+        recorded.tell();
+    }
+    Ok(good)
+}
+
+/// Says which known divergences did not show.
+fn is_fresh(comparison: &Comparison, outcomes: &Mutex<Vec<Outcome>>, complete: bool) -> bool {
+    let outcomes = outcomes.lock().map_or_else(|_| Vec::new(), |outcomes| outcomes.clone());
+    let stale = comparison.stale(&outcomes, complete);
     for entry in &stale {
         let (cases, path) = (entry.scenario.joined(), entry.path.joined());
-        eprintln!("a known divergence did not show: {cases} {path}: {}", entry.why);
+        let reference = comparison.reference.label();
+        eprintln!("{reference}: a known divergence did not show: {cases} {path}: {}", entry.why);
     }
-    Ok(!conclusion.has_failed() && stale.is_empty())
+    stale.is_empty()
+}
+
+impl Recorded {
+    /// Judges what was seen of the candidate in a case; what is wrong, if anything is.
+    fn judge(&self, case: &Arc<dyn Case>, live: &CaseResult) -> Option<String> {
+        let (CaseResult::Judged(live), Some(_)) = (live, case.fingerprint()) else { return None };
+        if let Some(reason) = self.comparison.void(case.as_ref()) {
+            if let Ok(mut void) = self.void.lock() {
+                void.entry(reason).or_default().push(case.key());
+            }
+            return None;
+        }
+        let result = match self.comparison.judge(case.as_ref(), live.candidate.clone()) {
+            Ok(judged) => CaseResult::Judged(judged),
+            Err(error) => CaseResult::Broken(format!("{error:#}")),
+        };
+        let took = std::time::Duration::ZERO;
+        let mut outcome = Outcome { case: case.clone(), result, took };
+        let story = (!outcome.is_good()).then(|| {
+            let reference = self.comparison.reference.label();
+            format!("{reference}:\n{}", text::story(&outcome, &self.comparison.known))
+        });
+        outcome.forget();
+        if let Ok(mut outcomes) = self.outcomes.lock() {
+            outcomes.push(outcome);
+        }
+        story
+    }
+
+    /// Says how much was compared, and loudly what was not.
+    fn tell(&self) {
+        let count = self.outcomes.lock().map_or(0, |outcomes| outcomes.len());
+        let label = self.comparison.reference.label();
+        println!("{label}: {count} runs compared; {}", self.comparison.traits);
+        for (reason, keys) in self.void.lock().iter().flat_map(|void| void.iter()) {
+            println!("{label}: NOT COMPARED, {reason}: {} runs: {}", keys.len(), keys.join(", "));
+        }
+    }
+}
+
+/// Every reference of `fixtures/golden`.
+fn recorded(live: &Comparison) -> Result<Vec<Recorded>> {
+    let here = Identity::look(&Host::look());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(fixtures().join("golden"))? {
+        files.push(entry?.path());
+    }
+    files.sort();
+    let mut all = Vec::new();
+    for file in files {
+        let golden = match Golden::read(&file, &here) {
+            Ok(golden) => golden,
+            // Nothing to compare with on another architecture; a damaged file is an error.
+            Err(error) if format!("{error:#}").contains("this host is") => {
+                println!("NOT COMPARED: {error:#}");
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let comparison = Comparison::new(
+            live.program.clone(),
+            Source::Recorded(Box::new(golden)),
+            live.candidate.clone(),
+            live.known.clone(),
+        );
+        all.push(Recorded { comparison, outcomes: Mutex::default(), void: Mutex::default() });
+    }
+    Ok(all)
 }
 
 fn fixtures() -> PathBuf {
@@ -82,13 +179,16 @@ fn trial(run: &Arc<Run>, case: Arc<dyn Case>) -> Trial {
     let run = run.clone();
     let trial = Trial::test(case.key(), move || {
         let mut outcome = run.comparison.play(&case);
-        let story = text::story(&outcome, &run.comparison.known);
-        let good = outcome.is_good();
+        let mut stories = Vec::new();
+        if !outcome.is_good() {
+            stories.push(text::story(&outcome, &run.comparison.known));
+        }
+        stories.extend(run.recorded.iter().filter_map(|r| r.judge(&case, &outcome.result)));
         outcome.forget();
         if let Ok(mut outcomes) = run.outcomes.lock() {
             outcomes.push(outcome);
         }
-        if good { Ok(()) } else { Err(Failed::from(story)) }
+        if stories.is_empty() { Ok(()) } else { Err(Failed::from(stories.join("\n"))) }
     });
     match lack {
         Some(reason) => trial.with_kind(reason).with_ignored_flag(true),

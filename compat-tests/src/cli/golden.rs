@@ -1,40 +1,37 @@
 //! `record` and `check`: a reference that is not installed, through what it once did.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, mpsc};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use serde::{Deserialize, Serialize};
 
-use super::files::{file, read, write};
 use super::run::{Known, Output, compare};
 use super::selection::{Pace, Selection, built_monitor, program, subject};
-use crate::case::{Case, CaseResult, Comparison, Judged, Outcome, Side, Source};
+use crate::case::{Case, CaseResult, Comparison, Judged, Outcome, Side, Source, Table};
+use crate::golden::{self, Golden, Monitor, Record};
 use crate::host::Host;
+use crate::host::identity::Identity;
 use crate::host::subject::Subject;
-use crate::observation::Observation;
+use crate::host::traits::{Said, Traits};
 use crate::scenario::RuntimeKind;
 use crate::tables::scenarios;
 use crate::verdict::{Seen, Verdict};
-use crate::{runner, stdout, stop};
-
-/// Who was recorded.
-#[derive(Serialize, Deserialize)]
-struct About {
-    version: semver::Version,
-    label: String,
-}
+use crate::{clock, runner, stdout, stop};
 
 #[derive(Args)]
 pub struct RecordArgs {
     /// The monitor to record
     #[arg(long, value_name = "PATH")]
     binary: PathBuf,
-    /// Where to put the observations
-    #[arg(long, value_name = "DIR")]
+    /// Where to put the observations; compressed if the name ends in .xz
+    #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// What the monitor is, where it is not to be asked: level=VERSION, keeps-mode=yes|no
+    #[arg(long, value_name = "WHAT=VALUE", value_parser = Said::parse)]
+    reference_is: Vec<Said>,
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
@@ -43,8 +40,8 @@ pub struct RecordArgs {
 
 #[derive(Args)]
 pub struct CheckArgs {
-    /// The directory a `record` wrote
-    #[arg(long, value_name = "DIR")]
+    /// The file a `record` wrote
+    #[arg(long, value_name = "FILE")]
     golden: PathBuf,
     /// The monitor in question [default: the workspace's build]
     #[arg(long, env = "CONMON_CANDIDATE", value_name = "PATH")]
@@ -59,10 +56,10 @@ pub struct CheckArgs {
     known: Known,
 }
 
-/// A case that is only looked at, and what was seen written down.
+/// A case that is only looked at, and what was seen kept.
 struct Recording {
     case: Arc<dyn Case>,
-    to: PathBuf,
+    to: Arc<Mutex<Vec<Record>>>,
 }
 
 impl Case for Recording {
@@ -88,7 +85,13 @@ impl Case for Recording {
 
     fn play(&self, comparison: &Comparison) -> Result<Judged> {
         let seen = self.observe(&comparison.candidate, Side::Candidate, comparison)?;
-        write(&self.to, &seen.value)?;
+        let (runtime, fingerprint) = self
+            .case
+            .runtime()
+            .zip(self.case.fingerprint())
+            .context("only scenarios can be recorded")?;
+        let record = Record::new(self.case.name(), runtime, fingerprint, &seen.value)?;
+        self.to.lock().map_err(|_| anyhow::anyhow!("another recording failed"))?.push(record);
         Ok(Judged { verdict: Verdict::default(), reference: None, candidate: Seen::default() })
     }
 }
@@ -97,15 +100,19 @@ impl RecordArgs {
     pub fn run(self) -> Result<bool> {
         let binary = Subject::check(&self.binary)?;
         let mut tables = self.selection.of_table(scenarios::NAME).tables()?;
-        let about = About { version: binary.version.clone(), label: binary.label.clone() };
-        std::fs::create_dir_all(&self.out)
-            .with_context(|| format!("cannot create {}", self.out.display()))?;
-        write(&self.out.join("about.json"), &about)?;
+        // Found out before a long run.
+        std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(&self.out)
+            .with_context(|| format!("cannot write {}", self.out.display()))?;
+        let records = Arc::new(Mutex::new(Vec::new()));
         for case in tables.iter_mut().flat_map(|table| &mut table.cases) {
-            let to = file(&self.out, &case.key(), "");
-            *case = Arc::new(Recording { case: case.clone(), to });
+            *case = Arc::new(Recording { case: case.clone(), to: records.clone() });
         }
+        let traits = Traits::ask(&binary).but(&self.reference_is);
         let label = binary.label.clone();
+        let monitor = Monitor { version: binary.version.clone(), label: label.clone(), traits };
         let comparison =
             Comparison::new(program()?, Source::Run(binary.clone()), binary, Vec::new());
         stop::on_signals();
@@ -121,32 +128,60 @@ impl RecordArgs {
         if !failures.is_empty() {
             bail!("not recorded:\n{}", failures.join("\n"));
         }
-        anyhow::ensure!(!stop::asked(), "stopped by a signal: not everything is recorded");
-        stdout::print_line(format_args!("{label} recorded in {}", self.out.display()));
+        ensure!(!stop::asked(), "stopped by a signal: not everything is recorded");
+        let records = std::mem::take(
+            &mut *records.lock().map_err(|_| anyhow::anyhow!("a recording failed"))?,
+        );
+        ensure!(!records.is_empty(), "every case was skipped: nothing was recorded");
+        let (count, said) = (records.len(), monitor.traits.to_string());
+        let revision = revision(&self.selection.place.data()?);
+        let host = Identity::look(&comparison.host);
+        golden::write(&self.out, monitor, revision, clock::today(), host, records)?;
+        let to = self.out.display();
+        stdout::print_line(format_args!("{label}, {said}: {count} records in {to}"));
         Ok(true)
     }
+}
+
+/// The revision of the data in a checkout, else the suite's version.
+fn revision(data: &Path) -> String {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(data)
+        .args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
+        .output();
+    let output = output.ok().filter(|output| output.status.success());
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    text.filter(|text| !text.is_empty()).unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned())
 }
 
 impl CheckArgs {
     pub fn run(self) -> Result<bool> {
         let selection = self.selection.of_table(scenarios::NAME);
         let tables = selection.tables()?;
-        let about: About = read(&self.golden.join("about.json"))?;
-        let mut seen = BTreeMap::new();
-        for case in tables.iter().flat_map(|table| &table.cases) {
-            let path = file(&self.golden, &case.key(), "");
-            if path.exists() {
-                seen.insert(case.key(), scenarios::seen(&read::<Observation>(&path)?)?);
+        let golden = Golden::read(&self.golden, &Identity::look(&Host::look()))?;
+        let candidate = subject(self.candidate.as_ref(), &built_monitor()?)?;
+        let mut comparison =
+            Comparison::new(program()?, Source::Recorded(Box::new(golden)), candidate, Vec::new());
+        self.known.teach(&mut comparison, &selection.place)?;
+        let good =
+            compare(&comparison, &tables, &self.pace, &self.output, self.selection.is_complete());
+        tell_void(&comparison, &tables);
+        good
+    }
+}
+
+/// Says what was not compared although this host can play it, grouped by the reason.
+fn tell_void(comparison: &Comparison, tables: &[Table]) {
+    let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for case in tables.iter().flat_map(|table| &table.cases) {
+        if case.lack(&comparison.host).is_none() {
+            if let Some(reason) = comparison.void(case.as_ref()) {
+                reasons.entry(reason).or_default().push(case.key());
             }
         }
-        let candidate = subject(self.candidate.as_ref(), &built_monitor()?)?;
-        let reference = Source::Recorded {
-            version: about.version,
-            label: format!("{} (recorded in {})", about.label, self.golden.display()),
-            seen,
-        };
-        let mut comparison = Comparison::new(program()?, reference, candidate, Vec::new());
-        self.known.teach(&mut comparison, &selection.place)?;
-        compare(&comparison, &tables, &self.pace, &self.output, self.selection.is_complete())
+    }
+    for (reason, keys) in reasons {
+        eprintln!("NOT COMPARED, {reason}: {} runs: {}", keys.len(), keys.join(", "));
     }
 }

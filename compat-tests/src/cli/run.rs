@@ -14,6 +14,7 @@ use super::files;
 use super::selection::{Pace, Place, Selection, built_monitor, program, subject};
 use crate::case::{Comparison, Outcome, Source, Table};
 use crate::host::exhaustion;
+use crate::host::traits::Said;
 use crate::report::about::{self, About};
 use crate::report::groups::{self, Mark};
 use crate::report::{Run, html, machine, text};
@@ -125,11 +126,15 @@ pub struct Known {
     /// Know only divergences of this kind: version, defect, improvement; what others explain counts as a difference; may be repeated
     #[arg(long, value_name = "KIND", value_enum)]
     kind: Vec<Kind>,
+    /// What the reference is, where it is not to be asked: level=VERSION, keeps-mode=yes|no
+    #[arg(long, value_name = "WHAT=VALUE", value_parser = Said::parse)]
+    reference_is: Vec<Said>,
 }
 
 impl Known {
     /// Has a comparison know the entries that are asked for.
     pub fn teach(&self, comparison: &mut Comparison, place: &Place) -> Result<()> {
+        comparison.traits = comparison.traits.clone().but(&self.reference_is);
         match self.divergences.as_deref() {
             None => comparison.known = place.divergences()?,
             Some(path) if path == Path::new("none") => comparison.equals = true,

@@ -117,6 +117,11 @@ fn runtime(word: &str) -> Result<RuntimeKind, String> {
 }
 
 impl Place {
+    /// Where the scenarios lie, or all data.
+    pub fn data(&self) -> Result<PathBuf> {
+        self.scenarios.clone().map_or_else(|| self.fixtures(), Ok)
+    }
+
     fn fixtures(&self) -> Result<PathBuf> {
         fixtures::find(self.fixtures.as_deref(), &program()?)
     }

@@ -2,7 +2,9 @@
 
 pub mod cgroup;
 pub mod exhaustion;
+pub mod identity;
 pub mod subject;
+pub mod traits;
 
 use std::path::{Path, PathBuf};
 

@@ -353,9 +353,8 @@ mod tests {
 
     fn page_of(outcomes: &[Outcome]) -> String {
         let version = Version::new(1, 2, 3);
-        let candidate =
-            Subject { path: "/bin/true".into(), version: version.clone(), label: "x".into() };
-        let reference = Source::Recorded { version, label: "r".into(), seen: BTreeMap::new() };
+        let candidate = Subject { path: "/bin/true".into(), version, label: "x".into() };
+        let reference = Source::Run(candidate.clone());
         let comparison = Comparison::new("/bin/true".into(), reference, candidate, Vec::new());
         let about = vec![("kernel", "6.0 & more".to_owned())];
         page(&Run {

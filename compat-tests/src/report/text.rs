@@ -157,6 +157,9 @@ pub fn summary(run: &Run<'_>) -> String {
     }
     let bad = outcomes.iter().filter(|o| !o.is_good()).count();
     out.push_str(&format!("\nreference: {}\n", comparison.reference.label()));
+    if !comparison.equals {
+        out.push_str(&format!("           {}\n", comparison.traits));
+    }
     out.push_str(&format!(
         "candidate: {} ({})\n",
         comparison.candidate.path.display(),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::check::Place;
 use super::{Data, Line, Scenario, Step};
+use crate::text::fnv;
 
 /// Why a scenario file was refused.
 #[derive(Debug)]
@@ -50,7 +51,9 @@ impl Scenario {
             })?;
             steps.push(Line { text: line.as_ref().clone(), step });
         }
-        let scenario = Self { name: name_of(path), path: path.to_path_buf(), data, steps };
+        let fingerprint = fingerprint(text);
+        let scenario =
+            Self { name: name_of(path), path: path.to_path_buf(), data, steps, fingerprint };
         scenario.check().map_err(|fault| {
             let at = match &fault.place {
                 Place::Step(index) => scenario.data.steps[*index].span().start,
@@ -73,6 +76,48 @@ impl Scenario {
             reason: error.to_string(),
         })?;
         Self::parse(path, &text)
+    }
+}
+
+/// The keys that make an observation.
+const MAKING: [&str; 8] =
+    ["container", "create", "deadline", "exec", "monitor", "mounts", "standin", "steps"];
+
+/// A sum over the values of the keys that make the observation, whatever their order and lay-out.
+fn fingerprint(text: &str) -> String {
+    let table: toml::Table = toml::from_str(text).unwrap_or_default();
+    let mut all = String::new();
+    for key in MAKING {
+        if let Some(value) = table.get(key) {
+            all.push_str(key);
+            canonical(value, &mut all);
+        }
+    }
+    fnv(all.as_bytes())
+}
+
+/// Writes a value so that equal ones are written alike.
+fn canonical(value: &toml::Value, out: &mut String) {
+    match value {
+        toml::Value::Table(table) => {
+            let mut entries: Vec<_> = table.iter().collect();
+            entries.sort_by_key(|(key, _)| key.as_str());
+            out.push('{');
+            for (key, value) in entries {
+                out.push_str(&format!("{key:?}:"));
+                canonical(value, out);
+            }
+            out.push('}');
+        }
+        toml::Value::Array(list) => {
+            out.push('[');
+            for value in list {
+                canonical(value, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        other => out.push_str(&other.to_string()),
     }
 }
 
@@ -113,4 +158,29 @@ pub fn load_all(root: &Path) -> Result<Vec<Scenario>, Vec<Refusal>> {
         }
     }
     if refusals.is_empty() { Ok(scenarios) } else { Err(refusals) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fingerprint_is_of_what_makes_the_observation() {
+        let sum = |text: &str| {
+            Scenario::parse(Path::new("a/b.toml"), text)
+                .map(|scenario| scenario.fingerprint)
+                .unwrap()
+        };
+        let plain = sum("why = 'x'\nsteps = ['run']\n[monitor]\nargs = ['-i']\numask = '0'\n");
+        let judged = "why = 'y'\nrules = ['A-1']\nneeds = ['criu']\nsteps = [\n \"run\",\n]\n";
+        let moved = "[monitor]\numask = '0'\nargs = ['-i']\n[[expect]]\npath = 'a'\nis = 1\n";
+        assert_eq!(plain, sum(&format!("{judged}{moved}")));
+        for other in [
+            "why = 'x'\nsteps = ['run']\n[monitor]\nargs = ['-i']\numask = '1'\n",
+            "why = 'x'\nsteps = ['run', 'wait exit']\n[monitor]\nargs = ['-i']\numask = '0'\n",
+            "why = 'x'\nsteps = ['run']\nmounts = [{ at = '{tmp}', size = 1 }]\n[monitor]\nargs = ['-i']\numask = '0'\n",
+        ] {
+            assert_ne!(plain, sum(other), "{other}");
+        }
+    }
 }

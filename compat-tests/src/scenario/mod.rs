@@ -29,6 +29,8 @@ pub struct Scenario {
     pub path: PathBuf,
     pub data: Data,
     pub steps: Vec<Line>,
+    /// Of what makes the observation, and not of what judges it.
+    pub fingerprint: String,
 }
 
 /// A step and the line it was written as.

@@ -123,6 +123,7 @@ mod tests {
     use semver::Version;
 
     use super::*;
+    use crate::host::traits::Traits;
     use crate::verdict::{self, Divergence, Rules, Verdict};
 
     fn facts(code: i32) -> Facts {
@@ -138,13 +139,13 @@ mod tests {
     }
 
     fn judge(known: &[Divergence], reference: &Facts, candidate: &Facts) -> Verdict {
-        let version = Version::new(2, 1, 6);
+        let traits = Traits::of_version(&Version::new(2, 1, 6));
         let rules = Rules {
             name: "crio/a/b",
             runtime: None,
             data: None,
             known,
-            reference_version: &version,
+            reference: &traits,
             equals: false,
         };
         verdict::judge(&rules, Some(&seen(reference)), &seen(candidate))

@@ -14,7 +14,7 @@ use crate::host::subject::Subject;
 use crate::observation::Observation;
 use crate::scenario::load::load_all;
 use crate::scenario::{Data, RuntimeKind, Scenario};
-use crate::verdict::{Seen, Unmet};
+use crate::verdict::Seen;
 use crate::world::keeper;
 use crate::world::programs;
 use crate::world::request::Request;
@@ -53,24 +53,6 @@ pub fn case(scenario: Arc<Scenario>, runtime: RuntimeKind) -> Arc<dyn Case> {
     Arc::new(Played { scenario, runtime })
 }
 
-/// What was seen of a monitor; a hang is what had to be otherwise.
-///
-/// # Errors
-///
-/// An observation that cannot be turned into data.
-pub fn seen(observation: &Observation) -> Result<Seen> {
-    let mut unmet = Vec::new();
-    if !observation.hang.is_empty() || observation.hangs() {
-        let mut text = observation.unmet.join("; ");
-        for line in &observation.hang {
-            text.push('\n');
-            text.push_str(line);
-        }
-        unmet.push(Unmet { path: "hang".to_owned(), text });
-    }
-    Ok(Seen { value: serde_json::to_value(observation)?, unmet })
-}
-
 impl Case for Played {
     fn name(&self) -> &str {
         &self.scenario.name
@@ -100,6 +82,10 @@ impl Case for Played {
         self.scenario.data.reference.as_ref().is_none_or(|versions| versions.matches(reference))
     }
 
+    fn fingerprint(&self) -> Option<&str> {
+        Some(&self.scenario.fingerprint)
+    }
+
     fn judging(&self) -> Option<&Data> {
         Some(&self.scenario.data)
     }
@@ -120,7 +106,7 @@ impl Case for Played {
             cgroup: String::new(),
         };
         let observation: Observation = keeper::run(&comparison.program, player::COMMAND, &request)?;
-        seen(&observation)
+        Seen::of(&observation)
     }
 
     fn play(&self, comparison: &Comparison) -> Result<Judged> {

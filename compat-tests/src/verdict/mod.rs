@@ -5,11 +5,12 @@ pub mod diff;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use semver::{Version, VersionReq};
+use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::observation::INTERNAL;
+use crate::host::traits::Traits;
+use crate::observation::{INTERNAL, Observation};
 use crate::scenario::{Data, Expect, RuntimeKind, Side};
 use crate::text::{glob, names};
 use diff::Difference;
@@ -24,6 +25,8 @@ pub struct Divergence {
     pub path: OneOrMany,
     #[serde(default = "any_version")]
     pub reference: VersionReq,
+    /// Only for references that do, or do not, keep the mode of a file they replace.
+    pub keeps_mode: Option<bool>,
     pub runtime: Option<RuntimeKind>,
     pub kind: Kind,
     pub why: String,
@@ -109,8 +112,10 @@ pub fn parse(text: &str) -> Result<Vec<Divergence>> {
 
 impl Divergence {
     /// Whether the entry speaks about this case with this runtime.
-    pub fn concerns(&self, case: &str, runtime: Option<RuntimeKind>, reference: &Version) -> bool {
-        self.names(case, runtime) && self.reference.matches(reference)
+    pub fn concerns(&self, case: &str, runtime: Option<RuntimeKind>, reference: &Traits) -> bool {
+        self.names(case, runtime)
+            && self.reference.matches(&reference.level)
+            && self.keeps_mode.is_none_or(|keeps| keeps == reference.keeps_mode)
     }
 
     fn names(&self, case: &str, runtime: Option<RuntimeKind>) -> bool {
@@ -163,6 +168,26 @@ pub struct Seen {
     pub unmet: Vec<Unmet>,
 }
 
+impl Seen {
+    /// What was seen of a monitor; a hang is what had to be otherwise.
+    ///
+    /// # Errors
+    ///
+    /// An observation that cannot be turned into data.
+    pub fn of(observation: &Observation) -> Result<Self> {
+        let mut unmet = Vec::new();
+        if !observation.hang.is_empty() || observation.hangs() {
+            let mut text = observation.unmet.join("; ");
+            for line in &observation.hang {
+                text.push('\n');
+                text.push_str(line);
+            }
+            unmet.push(Unmet { path: "hang".to_owned(), text });
+        }
+        Ok(Self { value: serde_json::to_value(observation)?, unmet })
+    }
+}
+
 /// Something that had to hold and did not.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Unmet {
@@ -178,7 +203,7 @@ pub struct Rules<'a> {
     /// What a scenario says about judging.
     pub data: Option<&'a Data>,
     pub known: &'a [Divergence],
-    pub reference_version: &'a Version,
+    pub reference: &'a Traits,
     /// Whether nothing may differ, and what only a good candidate does is not asked for.
     pub equals: bool,
 }
@@ -188,7 +213,7 @@ impl Rules<'_> {
     fn excuses(&self, side: &str, unmet: &Unmet) -> bool {
         let known = |entry: &Divergence| match self.equals {
             true => entry.names(self.name, self.runtime),
-            false => entry.concerns(self.name, self.runtime, self.reference_version),
+            false => entry.concerns(self.name, self.runtime, self.reference),
         };
         (self.equals || side == REFERENCE)
             && self
@@ -225,7 +250,7 @@ pub fn judge(rules: &Rules<'_>, reference: Option<&Seen>, candidate: &Seen) -> V
             }
             let entry = rules.known.iter().position(|entry| {
                 !rules.equals
-                    && entry.concerns(rules.name, rules.runtime, rules.reference_version)
+                    && entry.concerns(rules.name, rules.runtime, rules.reference)
                     && entry.covers(&difference)
             });
             match entry {
