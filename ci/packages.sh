@@ -112,7 +112,7 @@ rpm_lint() {
 check versions ci/version.sh
 check "man page" ci/man.sh
 if tool nix-instantiate nix-bin ""; then check nix ci/nix.sh; else skip "nix: nix-instantiate is missing"; fi
-if have cargo-deny; then check licences cargo deny check licenses bans sources; else skip "cargo-deny is missing"; fi
+if have cargo-deny; then check licences cargo deny --workspace check licenses bans sources; else skip "cargo-deny is missing"; fi
 if tool dpkg-buildpackage "dpkg-dev debhelper go-md2man" "" && tool dh "debhelper" "" && tool go-md2man go-md2man ""; then
     check "Debian package" debian
     if tool lintian lintian ""; then check lintian deb_lint; else skip "lintian is missing"; fi
