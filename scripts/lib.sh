@@ -63,7 +63,7 @@ need() {
 # True if version $1 is at least $2.
 at_least() { [ "$(printf '%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
-cargo_version() { "$1" --version 2>/dev/null | sed -n 's/^cargo \([0-9.]*\).*/\1/p'; }
+cargo_version() { { "$1" --version 2>/dev/null || true; } | sed -n 's/^cargo \([0-9.]*\).*/\1/p'; }
 
 # Finds a cargo that is new enough: the first in PATH, rustup's, or the distribution's.
 need_cargo() {
