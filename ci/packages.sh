@@ -45,8 +45,8 @@ tool() { have "$1" || { [ "$(id -u)" = 0 ] && install_packages "$2" "$3"; } >/de
 if [ -n "$quick" ]; then
     # Where things lie and what the files say does not depend on how well the code is optimized.
     export CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
-    export CARGO_PROFILE_RELEASE_DEBUG=0 DEB_BUILD_OPTIONS=nocheck
-    rpm_options=(--without check)
+    export CARGO_PROFILE_RELEASE_DEBUG=0 DEB_BUILD_OPTIONS=nocheck DEB_BUILD_PROFILES=pkg.conmon.nocompat
+    rpm_options=(--without check --without compat)
 else
     rpm_options=()
 fi

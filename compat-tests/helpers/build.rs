@@ -39,9 +39,12 @@ fn build_static(target: &str, output: &Path) -> bool {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let arguments = ["--edition=2024", "--crate-name=payload", "-Copt-level=2", "-Cpanic=abort"];
     let links = ["-Cstrip=symbols", "-Ctarget-feature=+crt-static", "-Crelocation-model=static"];
+    // Named by cargo's configuration for another machine.
+    let linker = env::var("RUSTC_LINKER").map(|linker| format!("-Clinker={linker}"));
     Command::new(rustc)
         .args(arguments)
         .args(links)
+        .args(linker.ok())
         .args(["--target", target, "-o"])
         .arg(output)
         .arg(SOURCE)
