@@ -1,6 +1,6 @@
 //! System calls of a running monitor that the kernel refuses, by strace's injection.
 
-use crate::facts::{await_fact, status};
+use crate::facts::await_fact;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -20,7 +20,7 @@ impl Refusing {
         let trace = std::env::temp_dir().join(format!("bb-refused-{}-{pid}", std::process::id()));
         let calls: Vec<&str> = rules.iter().filter_map(|rule| rule.split(':').next()).collect();
         let mut command = Command::new("strace");
-        command.args(["-qq", "-e", &format!("trace={}", calls.join(",")), "-o"]).arg(&trace);
+        command.args(["-e", &format!("trace={}", calls.join(",")), "-o"]).arg(&trace);
         for rule in rules {
             command.args(["-e", &format!("inject={rule}")]);
         }
@@ -31,12 +31,16 @@ impl Refusing {
             return None;
         };
         let mut refusing = Self { tracer, trace };
+        let messages = refusing.trace.with_extension("err");
         let attached = await_fact("the tracer", || {
             let ended = refusing.tracer.try_wait().unwrap().is_some();
-            (ended || status(pid, "TracerPid") != "0").then_some(!ended)
+            // It says so when the process has been told to stop; that it is the tracer is true
+            // earlier, while calls still go through.
+            let said = fs::read_to_string(&messages).unwrap_or_default();
+            (ended || said.contains(" attached")).then_some(!ended)
         });
         if !attached {
-            let why = fs::read_to_string(refusing.trace.with_extension("err")).unwrap();
+            let why = fs::read_to_string(&messages).unwrap();
             assert!(why.contains("not permitted"), "{why}");
             eprintln!("skipped: processes cannot be traced here");
             return None;
