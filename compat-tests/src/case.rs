@@ -15,7 +15,7 @@ use crate::host::subject::{Subject, is_ours};
 use crate::host::traits::Traits;
 use crate::scenario::RuntimeKind;
 use crate::stop;
-use crate::verdict::{self, Divergence, Rules, Seen, Verdict};
+use crate::verdict::{self, Divergence, Kind, Rules, Seen, Verdict};
 use crate::world::programs::Fault;
 
 /// Where the reference's side comes from.
@@ -364,28 +364,34 @@ impl Comparison {
     ///
     /// An entry with a pattern is judged only when every case was played (`complete`).
     pub fn stale(&self, outcomes: &[Outcome], complete: bool) -> Vec<&Divergence> {
-        if self.equals {
-            return Vec::new();
-        }
-        let judged: Vec<(&Arc<dyn Case>, &Verdict)> = outcomes
+        let judged: Vec<(&Arc<dyn Case>, &Verdict, bool)> = outcomes
             .iter()
             .filter_map(|outcome| match &outcome.result {
-                CaseResult::Judged(Judged { verdict, reference: Some(_), .. }) => {
-                    Some((&outcome.case, verdict))
+                CaseResult::Judged(Judged { verdict, reference, .. }) => {
+                    Some((&outcome.case, verdict, reference.is_some()))
                 }
                 _ => None,
             })
             .collect();
+        let concerns = |entry: &Divergence, case: &dyn Case, compared: bool| match entry.kind {
+            Kind::Limit => {
+                self.candidate.is_ours() && !compared && entry.names(case.name(), case.runtime())
+            }
+            _ => {
+                let known = entry.concerns(case.name(), case.runtime(), &self.traits);
+                !self.equals && compared && known
+            }
+        };
         let entries = self.known.iter().enumerate();
         entries
             .filter(|(index, entry)| {
                 let mut concerned = judged
                     .iter()
-                    .filter(|(case, _)| entry.concerns(case.name(), case.runtime(), &self.traits))
+                    .filter(|(case, _, compared)| concerns(entry, case.as_ref(), *compared))
                     .peekable();
                 let ran = concerned.peek().is_some();
-                let fired =
-                    concerned.any(|(_, verdict)| verdict.explained.iter().any(|(_, i)| i == index));
+                let fired = concerned
+                    .any(|(_, verdict, _)| verdict.explained.iter().any(|(_, i)| i == index));
                 ran && !fired && (complete || entry.is_exact())
             })
             .map(|(_, entry)| entry)

@@ -1,52 +1,73 @@
-//! A slice of the faults: every so-many-th case under our monitor. The whole is `conmon-compat faults`.
+//! A slice of the faults: every so-many-th case under our monitor. The whole is `conmon-compat run --table faults`.
 
-#![allow(clippy::indexing_slicing, clippy::print_stderr, clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::print_stderr, clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
+use std::sync::mpsc;
 
-use conmon_compat::faults::exceptions;
-use conmon_compat::faults::run::{Plan, run};
-use conmon_compat::faults::tell;
-use conmon_compat::faults::verdict::Verdict;
-use conmon_compat::host::subject::named_by_environment;
-use conmon_compat::world::programs;
+use conmon_compat::case::{CaseResult, Comparison, Outcome, Source, Table};
+use conmon_compat::host::subject::{Subject, named_by_environment};
+use conmon_compat::report::text;
+use conmon_compat::runner::{self, Pace};
+use conmon_compat::tables::{self, faults};
+use conmon_compat::verdict::{self, Divergence};
 
-/// Of some 4500 cases; small enough for half a minute on two busy cores.
+/// Of some 4000 cases; small enough for half a minute on two busy cores.
 const EVERY: usize = 37;
 
-fn plan(filters: &[&str], every: usize) -> Option<Plan> {
+/// What is known of ours; nothing to compare with.
+fn plan() -> Option<(Comparison, Table)> {
     if !nix::unistd::geteuid().is_root() || cfg!(not(target_arch = "x86_64")) {
         eprintln!("skipped: faults take root and x86-64");
         return None;
     }
     let program = Path::new(env!("CARGO_BIN_EXE_conmon-compat"));
+    let monitor = Subject::check(&named_by_environment(program).1).unwrap();
     let known = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/faults.toml");
-    Some(Plan {
-        stage: programs::helper(program, "fault-stage").unwrap(),
-        monitor: named_by_environment(program).1,
-        filters: filters.iter().map(ToString::to_string).collect(),
-        stride: every,
-        jobs: 12,
-        exceptions: exceptions::load(&known).unwrap(),
-    })
+    let known: Vec<Divergence> = verdict::load(&known).unwrap();
+    let table = faults::table(program, &monitor.path).unwrap();
+    let reference = Source::Run(monitor.clone());
+    Some((Comparison::new(program.to_owned(), reference, monitor, known), table))
+}
+
+fn play(comparison: &Comparison, table: Table) -> Vec<Outcome> {
+    let (sender, receiver) = mpsc::channel();
+    runner::run(comparison, &[table], Pace { jobs: None, repeat: 1 }, &sender);
+    drop(sender);
+    receiver.iter().collect()
 }
 
 #[test]
 fn a_slice_of_all_faults_costs_nothing_unsaid() {
-    let Some(plan) = plan(&[], EVERY) else { return };
-    let results = run(&plan, |_, _| {}).unwrap();
-    assert!(results.skipped.is_empty(), "{:?}", results.skipped);
-    assert!(results.ran.len() > 60, "{} cases", results.ran.len());
-    assert!(results.passed(), "{}", tell::summary(&results));
+    let Some((comparison, mut table)) = plan() else { return };
+    table.cases = table.cases.into_iter().step_by(EVERY).collect();
+    let outcomes = play(&comparison, table);
+    assert!(outcomes.len() > 60, "{} cases", outcomes.len());
+    let wrong = outcomes.iter().filter(|outcome| !outcome.is_good() || outcome.is_skipped());
+    let told: Vec<String> = wrong
+        .map(|outcome| {
+            format!("{}{}", text::line(outcome), text::story(outcome, &comparison.known))
+        })
+        .collect();
+    assert!(told.is_empty(), "{}", told.join("\n"));
 }
 
-/// The instrument itself: a fault that must be noticed is.
+/// The instrument itself: a fault that must be noticed is, unless it is known.
 #[test]
 fn a_fault_is_met_and_told() {
-    let Some(mut plan) = plan(&["k8s-file/child/execve-2/ENOENT/*"], 1) else { return };
-    plan.exceptions.clear();
-    let results = run(&plan, |_, _| {}).unwrap();
-    let problems: Vec<_> = results.ran.iter().flat_map(|ran| &ran.unexplained).collect();
-    assert_eq!(problems, ["exit command: ran 0 times"]);
-    assert!(matches!(results.ran[0].verdict, Verdict::Wrong(_)));
+    let Some((mut comparison, mut table)) = plan() else { return };
+    let filter = "faults/k8s-file/child/execve-2/ENOENT/*";
+    table.cases.retain(|case| tables::fits(filter, case.as_ref()));
+    let cases = table.cases.clone();
+    let outcomes = play(&comparison, table);
+    assert_eq!(outcomes.iter().map(Outcome::word).collect::<Vec<_>>(), ["explained"]);
+    assert!(!comparison.stale(&outcomes, true).is_empty(), "five entries explain nothing here");
+    comparison.known.clear();
+    let table = Table { name: faults::NAME, cases, jobs_per_processor: 1 };
+    let outcomes = play(&comparison, table);
+    let problems = outcomes.iter().map(|outcome| match &outcome.result {
+        CaseResult::Judged(judged) => judged.verdict.broken.join("; "),
+        _ => outcome.word().to_owned(),
+    });
+    assert_eq!(problems.collect::<Vec<_>>(), ["candidate: exit command: ran 0 times"]);
 }

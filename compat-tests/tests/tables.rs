@@ -24,11 +24,39 @@ fn is_root() -> bool {
     root
 }
 
+fn can_record_lives() -> bool {
+    let can = cfg!(target_arch = "x86_64");
+    if !can {
+        eprintln!("skipped: faults are put in on x86-64 only");
+    }
+    can && is_root()
+}
+
+/// They take minutes, and a comparison that nobody has asked them of has its time.
+#[test]
+fn faults_are_played_only_where_they_are_named() {
+    let lines = contains("\n").count(1);
+    let one = "k8s-file/child/execve-2/ENOENT/once";
+    Command::new(SUITE).arg("list").assert().success().stdout(contains("\nfaults/").not());
+    if can_record_lives() {
+        let named = ["list", "--table", "faults", "--filter", &format!("faults/{one}")];
+        Command::new(SUITE).args(named).assert().success().stdout(lines);
+        let figures = contains("explained").and(contains("1 passed, 0 failed, 0 skipped"));
+        Command::new(SUITE).args(["faults", "-f", one]).assert().success().stdout(figures);
+        let other = ["run", "--table", "crio", "--filter", "faults"];
+        Command::new(SUITE).args(other).assert().code(2).stderr(contains("no case fits"));
+    }
+}
+
 #[rstest]
 #[case::podman("podman/run/passes-the-exit-status-on")]
 #[case::crio("crio/create/reports-the-pid@crun")]
 #[case::scenario("exit/exit_files_before_the_exit_command@crun")]
+#[case::fault("faults/k8s-file/child/execve-2/ENOENT/once")]
 fn lists_plays_and_reports_a_case_of_any_table(#[case] filter: &str) {
+    if filter.starts_with("faults/") && !can_record_lives() {
+        return;
+    }
     let name = filter.trim_end_matches("@crun");
     let listed = Command::new(SUITE).args(["list", "--filter", filter]).assert().success();
     listed.stdout(starts_with(name.to_owned()).and(contains("\n").count(1)));
@@ -60,7 +88,7 @@ fn a_run_of_nothing_is_refused() {
     for (words, reason) in [
         (["run", "--repeat", "0"], "a number from 1 on"),
         (["run", "--jobs", "0"], "a number from 1 on"),
-        (["run", "--table", "docker"], "possible values: scenarios, crio, podman"),
+        (["run", "--table", "docker"], "possible values: scenarios, crio, podman, faults"),
         (["run", "--filter", "no such case"], "no case fits"),
     ] {
         Command::new(SUITE).args(words).assert().code(2).stderr(contains(reason));

@@ -11,6 +11,7 @@ use crate::host::subject::Subject;
 use crate::report::about;
 use crate::scenario::RuntimeKind;
 use crate::stdout;
+use crate::tables::faults as faults_table;
 use crate::tables::probe;
 use crate::world::programs;
 use anyhow::{Context, Result, bail};
@@ -45,7 +46,7 @@ enum Command {
     Check(golden::CheckArgs),
     /// Say what this host lacks and which cases will be skipped for it
     Doctor(Selection),
-    /// Let one system call of a monitor fail in each of some thousand lives of a container
+    /// The same as `run --table faults`: one system call of a monitor fails in each of some thousand lives of a container
     Faults(faults::FaultArgs),
     /// Measure two or more monitors side by side; see `bench --help`
     Bench,
@@ -80,7 +81,11 @@ fn list(selection: &Selection) -> Result<bool> {
 }
 
 fn show(name: &str, place: Place) -> Result<bool> {
-    let tables = Selection::everything(place).tables()?;
+    let mut selection = Selection::everything(place);
+    if name.starts_with("faults/") {
+        selection = selection.of_table(faults_table::NAME);
+    }
+    let tables = selection.tables()?;
     let mut cases = tables.iter().flat_map(|table| &table.cases);
     let found = cases.find(|case| case.name() == name || case.key() == name);
     let found = found.with_context(|| {

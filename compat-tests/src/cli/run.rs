@@ -152,7 +152,7 @@ impl Known {
 
 impl RunArgs {
     pub fn run(self) -> Result<bool> {
-        let tables = self.selection.tables()?;
+        let tables = self.selection.tables_of(self.candidate.as_ref())?;
         let reference = subject(self.reference.as_ref(), Path::new("/usr/bin/conmon"))?;
         let candidate = subject(self.candidate.as_ref(), &built_monitor()?)?;
         let mut comparison =

@@ -13,7 +13,7 @@ use crate::case::Table;
 use crate::host::subject::Subject;
 use crate::runner;
 use crate::scenario::RuntimeKind;
-use crate::tables::{self, fixtures, scenarios};
+use crate::tables::{self, faults, fixtures, scenarios};
 use crate::verdict::{self, Divergence};
 
 /// Where the suite's data is.
@@ -39,8 +39,9 @@ pub struct Selection {
     /// Only this runtime; may be repeated
     #[arg(long, short, value_parser = runtime)]
     runtime: Vec<RuntimeKind>,
-    /// Only this table: scenarios, crio, podman; may be repeated
-    #[arg(long, short, value_name = "TABLE", value_parser = tables::NAMES)]
+    /// Only this table: scenarios, crio, podman, faults; may be repeated. Faults take minutes: they are played only if named here or
+    /// by a filter, as `faults/exec`
+    #[arg(long, short, value_name = "TABLE", value_parser = tables::ALL)]
     table: Vec<String>,
     /// Only the N-th of M parts of the cases, for machines that share the work
     #[arg(long, value_name = "N/M", value_parser = shard)]
@@ -132,7 +133,13 @@ impl Place {
             Some(scenarios) => scenarios.with_file_name("divergences.toml"),
             None => self.fixtures()?.join("divergences.toml"),
         };
-        if path.exists() { verdict::load(&path) } else { Ok(Vec::new()) }
+        let mut known = Vec::new();
+        for path in [path.with_file_name("faults.toml"), path] {
+            if path.exists() {
+                known.extend(verdict::load(&path)?);
+            }
+        }
+        Ok(known)
     }
 }
 
@@ -143,13 +150,28 @@ impl Selection {
         Self { place, filter, runtime, table, shard: None, rerun_failed: None }
     }
 
-    /// Whether everything of every table is played.
+    /// Whether all cases are played that any entry of the known divergences concerns.
     pub fn is_complete(&self) -> bool {
+        // Entries of faults concern no other table, and no others concern it.
+        let table = self.table.is_empty() || self.table == [faults::NAME];
         self.filter.is_empty()
             && self.runtime.is_empty()
-            && self.table.is_empty()
+            && table
             && self.shard.is_none()
             && self.rerun_failed.is_none()
+    }
+
+    /// Whether cases of this table are asked for.
+    fn wants(&self, table: &str) -> bool {
+        match self.table.as_slice() {
+            [] if table == faults::NAME => {
+                let mut areas =
+                    self.filter.iter().filter_map(|filter| filter.split(['/', '@']).next());
+                areas.any(|area| area == table)
+            }
+            [] => true,
+            some => some.iter().any(|wanted| wanted == table),
+        }
     }
 
     /// The same, of one table only.
@@ -157,8 +179,23 @@ impl Selection {
         Self { table: vec![name.to_owned()], ..self.clone() }
     }
 
-    /// The tables with the cases that are wanted; none is empty.
+    /// The same, of one table only, whose name filters may leave out.
+    pub fn within(&self, name: &str) -> Self {
+        let start = format!("{name}/");
+        let named = |filter: &String| match filter.starts_with(&start) || filter == name {
+            true => filter.clone(),
+            false => format!("{start}{filter}"),
+        };
+        Self { filter: self.filter.iter().map(named).collect(), ..self.of_table(name) }
+    }
+
+    /// The tables with the cases that are wanted; none is empty. Faults are those of the build's monitor.
     pub fn tables(&self) -> Result<Vec<Table>> {
+        self.tables_of(None)
+    }
+
+    /// The same, with faults of this monitor.
+    pub fn tables_of(&self, monitor: Option<&PathBuf>) -> Result<Vec<Table>> {
         let runtimes = match self.runtime.as_slice() {
             [] => &[RuntimeKind::Crun, RuntimeKind::Runc, RuntimeKind::Standin],
             some => some,
@@ -169,9 +206,13 @@ impl Selection {
         } else {
             let fixtures = self.place.fixtures()?;
             for name in tables::NAMES {
-                if self.table.is_empty() || self.table.iter().any(|wanted| wanted == name) {
+                if self.wants(name) {
                     all.push(tables::table(name, &fixtures, runtimes)?);
                 }
+            }
+            if self.wants(faults::NAME) {
+                let monitor = subject(monitor, &built_monitor()?)?;
+                all.push(faults::table(&program()?, &monitor.path)?);
             }
         }
         let names: BTreeSet<String> = all.iter().flat_map(names).collect();

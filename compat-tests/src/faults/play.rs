@@ -13,12 +13,7 @@ use crate::faults::outcome::{Fault, Outcome, Request};
 /// # Errors
 ///
 /// The stage cannot be started or dies; what the monitor does is an outcome.
-pub(super) fn play(
-    stage: &Path,
-    monitor: &Path,
-    life: &str,
-    fault: Option<&Fault>,
-) -> Result<Outcome> {
+pub fn play(stage: &Path, monitor: &Path, life: &str, fault: Option<&Fault>) -> Result<Outcome> {
     let request = Request {
         monitor: monitor.display().to_string(),
         life: life.to_owned(),

@@ -1,6 +1,7 @@
 //! Which cases there are: those of every table, chosen by table, name and runtime.
 
 pub mod crio;
+pub mod faults;
 pub mod fixtures;
 pub mod podman;
 pub mod probe;
@@ -15,10 +16,13 @@ use crate::case::{Case, Table};
 use crate::scenario::RuntimeKind;
 use crate::text::glob;
 
-/// The tables by their names, in the order they are played.
+/// The tables that are played unless others are named, by their names and in this order.
 pub const NAMES: [&str; 3] = [scenarios::NAME, crio::NAME, podman::NAME];
 
-/// Reads the table of this name.
+/// Every table. Faults take minutes and compare nothing, so they are played only where they are named.
+pub const ALL: [&str; 4] = [scenarios::NAME, crio::NAME, podman::NAME, faults::NAME];
+
+/// Reads the table of this name, one of [`NAMES`]; [`faults::table`] depends on a monitor.
 ///
 /// # Errors
 ///

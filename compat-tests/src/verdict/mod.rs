@@ -76,6 +76,8 @@ pub enum Kind {
     Version,
     /// Ours does more, on purpose.
     Improvement,
+    /// Nothing better can be had of ours in a case that is judged without a reference.
+    Limit,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -118,7 +120,8 @@ impl Divergence {
             && self.keeps_mode.is_none_or(|keeps| keeps == reference.keeps_mode)
     }
 
-    fn names(&self, case: &str, runtime: Option<RuntimeKind>) -> bool {
+    /// Whether the entry speaks about this case, whatever the reference.
+    pub fn names(&self, case: &str, runtime: Option<RuntimeKind>) -> bool {
         self.scenario.any(|pattern| glob(pattern, case, '/'))
             && self.runtime.is_none_or(|only| runtime == Some(only))
     }
@@ -212,6 +215,7 @@ impl Rules<'_> {
     /// Whether a monitor that is known to be wrong there may miss what had to hold: the reference, or both where they are equals.
     fn excuses(&self, side: &str, unmet: &Unmet) -> bool {
         let known = |entry: &Divergence| match self.equals {
+            _ if entry.kind == Kind::Limit => false,
             true => entry.names(self.name, self.runtime),
             false => entry.concerns(self.name, self.runtime, self.reference),
         };
@@ -220,6 +224,20 @@ impl Rules<'_> {
                 .known
                 .iter()
                 .any(|entry| known(entry) && entry.path.any(|pattern| names(pattern, &unmet.path)))
+    }
+}
+
+impl Rules<'_> {
+    /// The entry by which a monitor that is judged alone may miss what had to hold.
+    fn limit(&self, unmet: &Unmet) -> Option<(Difference, usize)> {
+        let candidate = Some(Value::from(unmet.text.as_str()));
+        let difference = Difference { path: unmet.path.clone(), reference: None, candidate };
+        let index = self.known.iter().position(|entry| {
+            entry.kind == Kind::Limit
+                && entry.names(self.name, self.runtime)
+                && entry.covers(&difference)
+        })?;
+        Some((difference, index))
     }
 }
 
@@ -237,8 +255,12 @@ pub fn judge(rules: &Rules<'_>, reference: Option<&Seen>, candidate: &Seen) -> V
     let mut verdict = Verdict::default();
     for (side, seen) in [(REFERENCE, reference), (CANDIDATE, Some(candidate))] {
         let unmet = seen.into_iter().flat_map(|seen| &seen.unmet);
-        let counts = unmet.filter(|unmet| !rules.excuses(side, unmet));
-        verdict.broken.extend(counts.map(|unmet| format!("{side}: {}", unmet.text)));
+        for unmet in unmet.filter(|unmet| !rules.excuses(side, unmet)) {
+            match rules.limit(unmet).filter(|_| reference.is_none()) {
+                Some((difference, index)) => verdict.explained.push((difference, index)),
+                None => verdict.broken.push(format!("{side}: {}", unmet.text)),
+            }
+        }
     }
     let (reference, candidate) = (reference.map(|seen| &seen.value), &candidate.value);
     if let Some(reference) = reference {
