@@ -361,6 +361,8 @@ mod tests {
         stdin.on_ready(PollFlags::POLLOUT, &quiet());
         assert!(stdin.poll().is_none());
         assert!(stdin.takes_after(mark, false));
+        // It cannot come back: the pipe is closed.
+        assert!(stdin.drops_input());
     }
 
     #[test]

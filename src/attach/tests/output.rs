@@ -218,6 +218,21 @@ fn a_client_that_is_cut_off_lost_what_was_queued() {
     assert_eq!(received + lost, sent);
 }
 
+/// The kernel says for good that a packet cannot be sent: no output any more, but input still.
+#[test]
+fn a_client_whose_output_fails_reads_its_end_and_is_still_read() {
+    let (input, stdin) = stdin_pipe(AtLastLeave::Close);
+    let mut world = World::new(stdin, None);
+    let peer = world.connect();
+    let socket = world.attach.clients[0].fd();
+    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::SndBuf, &1).unwrap();
+    world.broadcast(&[b'x'; 8000]);
+    assert_eq!(peer.try_receive(), Ok(Vec::new()));
+    peer.send(b"typed");
+    world.settle();
+    assert_eq!(read_input(&input).unwrap(), b"typed");
+}
+
 /// A socket that is closed with unread input in it reports a reset to the other side ahead of
 /// what that has not read yet.
 #[test]
