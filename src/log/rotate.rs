@@ -64,7 +64,7 @@ fn truncate(path: &Path) -> Result<OwnedFd, Failure> {
     let _ = unlinkat(AT_FDCWD, temporary.as_os_str(), UnlinkatFlags::NoRemoveDir);
     let flags = open_flags() | OFlag::O_EXCL;
     let file = open(temporary.as_os_str(), flags, file_mode()).map_err(|errno| {
-        Failure::with_errno(concat(&[b"Failed to open log file ", bytes(path)]), errno)
+        Failure::with_errno(concat(&[b"Failed to open log file ", bytes(path), b":"]), errno)
     })?;
     renameat(AT_FDCWD, temporary.as_os_str(), AT_FDCWD, path).map_err(|errno| {
         // Nothing worth keeping is in it, and a later attempt may use the name.
