@@ -1,4 +1,7 @@
 //! The few kernel calls that need `unsafe`.
+//!
+//! nix makes all others. Only two requests of ioctl(2), a terminal's size and a socket's unread bytes, are rustix's: for these nix has
+//! macros whose functions are unsafe.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

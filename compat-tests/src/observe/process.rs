@@ -1,4 +1,7 @@
 //! A running monitor, as `/proc` shows it.
+//!
+//! Read by hand and not with the procfs crate: it gives the environment as a map, in which order and repetition are lost, and what is
+//! compared here is whether every byte arrived. The rest is a few lines of `status`, kept as the kernel writes them.
 
 use std::collections::BTreeMap;
 use std::fs;
