@@ -20,13 +20,16 @@ pub fn until(limit: Duration, mut fact: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// The date in UTC, as `YYYY-MM-DD`. Source of the calendar: <https://howardhinnant.github.io/date_algorithms.html>.
+/// The date in UTC, as `YYYY-MM-DD`.
 #[must_use]
 pub fn today() -> String {
     date(now().div_euclid(86_400_000_000_000))
 }
 
-fn date(days: i128) -> String {
+/// The date so many days after 1970-01-01, as `YYYY-MM-DD`. Source of the calendar:
+/// <https://howardhinnant.github.io/date_algorithms.html>.
+#[must_use]
+pub fn date(days: i128) -> String {
     let days = days + 719_468;
     let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;

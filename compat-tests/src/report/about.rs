@@ -47,26 +47,11 @@ fn version(program: &Path) -> Option<String> {
     Some(format!("{} ({})", text.lines().next()?, program.display()))
 }
 
-/// Seconds since the epoch as a date of the Gregorian calendar, UTC.
+/// Seconds since the epoch as a date and a time, UTC.
 fn date(seconds: i64) -> String {
-    let (mut days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let mut year = 1970;
-    let leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    while days >= 365 + i64::from(leap(year)) {
-        days -= 365 + i64::from(leap(year));
-        year += 1;
-    }
-    let february = 28 + i64::from(leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
+    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{:02} {hour:02}:{minute:02}:{second:02} UTC", days + 1)
+    format!("{} {hour:02}:{minute:02}:{second:02} UTC", clock::date(i128::from(days)))
 }
 
 #[cfg(test)]
