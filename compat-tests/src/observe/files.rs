@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
+use super::logs;
 use super::watch::stable_name;
 use crate::text::escape;
 
@@ -66,7 +67,9 @@ fn describe(path: &Path, metadata: &fs::Metadata) -> String {
     if kind.is_file() && !is_log {
         if metadata.len() <= SHOWN {
             let content = fs::read(path).unwrap_or_default();
-            text.push_str(&format!(" \"{}\"", escape(&content)));
+            // A log outside the log directory differs from run to run by its times.
+            let shown = logs::without_times(&content).unwrap_or_else(|| escape(&content));
+            text.push_str(&format!(" \"{shown}\""));
         } else {
             text.push_str(&format!(" {} bytes", metadata.len()));
         }

@@ -20,6 +20,13 @@ pub fn read(path: &Path, from: Instant, to: Instant) -> Option<LogSeen> {
     Some(seen)
 }
 
+/// The lines of a log with their times taken out, unchecked; none where a line is none of a log.
+pub fn without_times(bytes: &[u8]) -> Option<String> {
+    let lines = bytes.split_inclusive(|b| *b == b'\n');
+    let shown = lines.map(|line| Parts::of(line).map(|parts| parts.shown()));
+    shown.collect::<Option<String>>().filter(|text| !text.is_empty())
+}
+
 fn parse(bytes: &[u8], from: Instant, to: Instant) -> LogSeen {
     let mut seen = LogSeen::default();
     let mut text: BTreeMap<String, Vec<u8>> = BTreeMap::new();
@@ -43,7 +50,7 @@ fn parse(bytes: &[u8], from: Instant, to: Instant) -> LogSeen {
             _ => seen.chunks.push(1),
         }
         last = Some(parts.instant);
-        seen.lines.push(format!("[TIME{}]{}", parts.zone, escape(parts.rest)));
+        seen.lines.push(parts.shown());
         let (stream, whole, content) = parts.content();
         let stream = text.entry(stream).or_default();
         stream.extend_from_slice(content);
@@ -85,6 +92,11 @@ impl<'a> Parts<'a> {
         let offset = if zone.starts_with('-') { -offset } else { offset };
         let instant = (seconds - offset) * 1_000_000_000 + number(20..29)?;
         Some(Self { instant, zone, rest })
+    }
+
+    /// The line with its time taken out.
+    fn shown(&self) -> String {
+        format!("[TIME{}]{}", self.zone, escape(self.rest))
     }
 
     /// The stream, whether the line is whole, and its content.
@@ -135,6 +147,17 @@ mod tests {
     fn a_malformed_time_stays() {
         let log = b"2024-01-31T23:59:59.001+01:00 stdout F abc\n";
         assert_eq!(parse(log, 0, 1).lines, ["2024-01-31T23:59:59.001+01:00 stdout F abc\\n"]);
+    }
+
+    #[test]
+    fn a_log_elsewhere_is_shown_without_its_times_and_nothing_else_is_taken_for_one() {
+        let lines = b"2024-01-31T23:59:59.000000001+01:00 stdout P abc\n\
+                      2024-01-31T23:59:59.000000002-01:00 stderr F d\n";
+        let expected = "[TIME+01:00] stdout P abc\\n[TIME-01:00] stderr F d\\n";
+        assert_eq!(without_times(lines).as_deref(), Some(expected));
+        assert_eq!(without_times(b""), None);
+        assert_eq!(without_times(&lines[..30]), None);
+        assert_eq!(without_times(&[&lines[..], b"30007"].concat()), None);
     }
 
     #[test]
