@@ -62,11 +62,14 @@ struct World {
     peers: Vec<Peer>,
     next: u8,
     diagnostics: Diagnostics,
+    buffer: Vec<u8>,
 }
 
 thread_local! {
     /// Made once and used by all executions that do not end it: it has no client in between.
     static ATTACH: RefCell<Option<Attach>> = const { RefCell::new(None) };
+    /// What the container reads into, its pages there already: more than a pipe holds.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 70_000]);
     static BUNDLE: PathBuf = {
         let bundle = scratch("-bundle");
         std::fs::create_dir_all(&bundle).unwrap();
@@ -92,6 +95,7 @@ pub fn attach(data: &[u8]) {
             // One that ends with a debt never has it paid.
             count == 0
         });
+        BUFFER.set(world.buffer);
         return;
     }
     world.turn_until(|world| {
@@ -107,6 +111,7 @@ pub fn attach(data: &[u8]) {
         world.attach.clients(&world.stdin).next().is_none()
     });
     ATTACH.set(Some(world.attach));
+    BUFFER.set(world.buffer);
 }
 
 impl World {
@@ -120,7 +125,8 @@ impl World {
         let flags = nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK;
         let (input, write_end) = nix::unistd::pipe2(flags).unwrap();
         let stdin = ContainerStdin::pipe(write_end, at_last_leave);
-        Self { attach, stdin, input, peers: Vec::new(), next: 0, diagnostics }
+        let buffer = BUFFER.take();
+        Self { attach, stdin, input, peers: Vec::new(), next: 0, diagnostics, buffer }
     }
 
     fn step(&mut self, step: u8, value: usize) {
@@ -176,9 +182,9 @@ impl World {
 
     /// The container reads up to `count` bytes: no more of any client than that has sent.
     fn read(&mut self, count: usize) {
-        let mut bytes = vec![0; count.min(70_000)];
-        let length = nix::unistd::read(&self.input, &mut bytes).unwrap_or(0);
-        for byte in &bytes[..length] {
+        let count = count.min(self.buffer.len());
+        let length = nix::unistd::read(&self.input, &mut self.buffer[..count]).unwrap_or(0);
+        for byte in &self.buffer[..length] {
             if let Some(peer) = self.peers.iter_mut().find(|peer| peer.number == *byte) {
                 assert!(peer.typed > 0, "bytes that nobody sent");
                 peer.typed -= 1;

@@ -185,11 +185,14 @@ fn the_mode_is_set_by_name(#[case] subject: Subject, #[case] expected: bool) {
 }
 
 /// The same with somebody who does so while the monitor starts; `CONMON_RACE_STARTS` says how often.
+/// At every third start the monitor is held when the name is there, as long as somebody needs.
 #[test]
 fn nobody_gets_another_file_opened_by_a_race() {
     let starts = std::env::var("CONMON_RACE_STARTS").map_or(20, |text| text.parse().unwrap());
-    let mut opened = 0;
-    for _ in 0..starts {
+    let held = "exec strace -D -qq -f -o /dev/null -e trace=bind \
+                -e inject=bind:delay_exit=30000 \"$@\"";
+    let (mut opened, mut swapped) = (0, 0);
+    for start in 0..starts {
         let world = World::new(Candidate);
         world.container(&["exit", "0"]);
         fs::create_dir(world.path("bundle/notify")).unwrap();
@@ -209,10 +212,14 @@ fn nobody_gets_another_file_opened_by_a_race() {
             });
             let host = world.text("host");
             let options = ["--sdnotify-socket", &host, "--sync"];
-            world.create().with(&options).start().ended();
+            let monitor = world.create().with(&options);
+            let monitor = if start % 3 == 0 { monitor.after(held) } else { monitor };
+            monitor.start().ended();
             over.store(true, Ordering::Relaxed);
         });
+        swapped += usize::from(fs::read_link(&socket).is_ok());
         opened += usize::from(fs::metadata(&victim).unwrap().mode() & 0o7777 != 0o600);
     }
     assert_eq!(opened, 0, "of {starts} starts");
+    assert!(swapped > 0, "nobody has put another file there");
 }
