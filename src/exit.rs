@@ -23,6 +23,10 @@ use crate::sys::pages::Pages;
 /// How long each exit file is tried to be written. The callers give the whole record 5 s.
 const FILE_PATIENCE: Duration = Duration::from_millis(500);
 
+/// How often it is tried at least: on a machine that is busy enough, or whose disk is slow to
+/// refuse, the time is over after one or two tries. The pauses between them add up to 127 ms.
+const FILE_TRIES: u32 = 8;
+
 /// Between two tries of what the record needs, at first and at most.
 pub(crate) const PAUSES: (Duration, Duration) =
     (Duration::from_millis(1), Duration::from_millis(100));
@@ -94,10 +98,14 @@ pub(crate) fn write_exit_files(
 fn write_patiently(path: &Path, text: &[u8], relieve: &mut impl FnMut()) -> Result<(), Failure> {
     let end = sys::time::monotonic() + FILE_PATIENCE;
     let mut pause = PAUSES.0;
+    let mut tries = 0;
     loop {
+        tries += 1;
         match try_to_write(path, text) {
             Ok(()) => return Ok(()),
-            Err(refused) if refused.may_pass() && sys::time::monotonic() < end => {
+            Err(refused)
+                if refused.may_pass() && (tries < FILE_TRIES || sys::time::monotonic() < end) =>
+            {
                 relieve();
                 sys::time::sleep(pause);
                 pause = (pause * 2).min(PAUSES.1);

@@ -14,6 +14,7 @@ use rstest::rstest;
 use std::fs::{self, File};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// What the callers' 5 s leave for the record on a busy machine.
@@ -303,34 +304,36 @@ fn a_log_that_is_slow_does_not_delay_the_record(#[case] reads: bool) {
     let monitor = world.create().without("-l").with(&["-l", &log, "--sync"]);
     let mut monitor = monitor.sync_pipe().start();
     let container = monitor.container();
-    let mut taken = Vec::new();
-    let mut take = |most: usize| crate::peer::take(&mut reader, &mut taken, most);
+    // A page at each pace, whatever the looks below cost on a busy machine.
+    let (paces, told) = channel();
+    let reading = std::thread::spawn(move || {
+        let (mut taken, mut pace) = (Vec::new(), Duration::from_millis(2));
+        loop {
+            match told.recv_timeout(pace) {
+                Ok(other) => pace = other,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) if reads => {
+                    crate::peer::take(&mut reader, &mut taken, 4096);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        while crate::peer::take(&mut reader, &mut taken, 65536) > 0 {}
+        taken
+    });
     await_fact("the container's end", || {
         // All that the FIFO does not hold waits in the container's pipe, or is on its way there.
-        let gone = stat(container).is_none_or(|fields| fields[0] == "Z");
-        if !gone && reads {
-            take(4096);
-        }
-        gone.then_some(())
+        stat(container).is_none_or(|fields| fields[0] == "Z").then_some(())
     });
     let ended = Instant::now();
-    let recorded = within(IN_TIME, || {
-        if reads {
-            std::thread::sleep(Duration::from_millis(300));
-            take(4096);
-        }
-        monitor.exit_file_within(Duration::ZERO)
-    });
+    paces.send(Duration::from_millis(300)).unwrap();
+    let recorded = monitor.exit_file_within(IN_TIME);
     assert_eq!(recorded.as_deref(), Some("3"), "{:?}", ended.elapsed());
     assert_eq!(monitor.ended_within(SOON).and_then(|status| status.code()), Some(3));
-    await_fact("everything", || {
-        std::thread::sleep(Duration::from_millis(20));
-        if reads {
-            take(4096);
-        }
-        world.processes().is_empty().then_some(())
-    });
-    while take(65536) > 0 {}
+    paces.send(Duration::from_millis(20)).unwrap();
+    await_fact("everything", || world.processes().is_empty().then_some(()));
+    drop(paces);
+    let taken = reading.join().unwrap();
     let lines = taken.windows(3).filter(|bytes| bytes == b" F ").count();
     assert_eq!(lines == 1000, reads, "{lines} lines");
 }

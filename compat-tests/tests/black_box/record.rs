@@ -87,6 +87,18 @@ fn a_refused_call_costs_no_exit_file(
     refusing.await_refusal();
 }
 
+/// A machine so busy, or a disk so slow to refuse, that few tries fit into the time for them.
+#[test]
+fn slow_refusals_cost_no_exit_file() {
+    let world = World::new(Candidate);
+    let monitor = waiting(&world, &["exit", "3"], &[]);
+    let rules = ["renameat:error=ENOSPC:delay_enter=250000:when=1..5"];
+    let Some(refusing) = Refusing::calls_of(monitor.pid(), &rules) else { return };
+    fs::write(world.path("go"), "").unwrap();
+    assert_recorded(&world, &monitor, "3");
+    refusing.await_refusal();
+}
+
 /// A disk that has room again a moment later.
 #[test]
 fn an_exit_file_waits_for_a_full_disk_but_not_for_long() {
