@@ -33,7 +33,7 @@ fn parse(bytes: &[u8], from: Instant, to: Instant) -> LogSeen {
     let mut last: Option<Instant> = None;
     for (number, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
         let Some(parts) = Parts::of(line) else {
-            seen.lines.push(escape(line));
+            seen.lines.push(behind_a_hole(line).unwrap_or_else(|| escape(line)));
             continue;
         };
         let complaint = match parts.instant {
@@ -60,6 +60,13 @@ fn parse(bytes: &[u8], from: Instant, to: Instant) -> LogSeen {
     }
     seen.text = text.into_iter().map(|(stream, bytes)| (stream, escape(&bytes))).collect();
     seen
+}
+
+/// A line behind the hole that a writer leaves whose file somebody else has truncated; its time is
+/// as different from run to run as any.
+fn behind_a_hole(line: &[u8]) -> Option<String> {
+    let (hole, line) = line.split_at(line.iter().take_while(|byte| **byte == 0).count());
+    Some(escape(hole) + &Parts::of(line)?.shown())
 }
 
 /// One line, taken apart.
@@ -141,6 +148,13 @@ mod tests {
         assert_eq!(seen.text["stdout"], "abc d\\n");
         assert_eq!(seen.chunks, [2, 1]);
         assert_eq!(seen.bad_times, ["line 3: before the line above"]);
+    }
+
+    #[test]
+    fn a_hole_in_front_of_a_line_is_shown_and_its_time_is_not() {
+        let log = b"\0\02024-01-31T23:59:59.000000001+01:00 stdout F abc\n\0\n";
+        let seen = parse(log, 0, Instant::MAX);
+        assert_eq!(seen.lines, ["\\x00\\x00[TIME+01:00] stdout F abc\\n", "\\x00\\n"]);
     }
 
     #[test]
