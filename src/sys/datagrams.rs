@@ -93,5 +93,20 @@ mod tests {
         };
         assert_eq!(end, Errno::EAGAIN);
         assert!(sent > 0);
+        // One alone goes another way.
+        assert_eq!(send_each(ours.as_fd(), &pieces[..1]), Err(Errno::EAGAIN));
+    }
+
+    #[test]
+    fn one_alone_is_sent_too() {
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        let pieces = [[IoSlice::new(b"a"), IoSlice::new(b"bc")]];
+        assert_eq!(send_each(ours.as_fd(), &pieces), Ok(1));
+        theirs.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(theirs.recv(&mut buffer).unwrap(), 3);
+        assert_eq!(&buffer[..3], b"abc");
+        drop(theirs);
+        assert_eq!(send_each(ours.as_fd(), &pieces), Err(Errno::ECONNREFUSED));
     }
 }

@@ -79,3 +79,21 @@ pub(super) fn close_all_but_stdio() {
         unsafe { libc::close(number) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn a_copy_of_a_standard_descriptor_is_above_them_and_not_inherited() {
+        let copy = duplicate_stdio(0).unwrap();
+        assert!(copy.as_raw_fd() > 2 && is_open(copy.as_raw_fd()));
+        let flags = nix::fcntl::fcntl(&copy, nix::fcntl::FcntlArg::F_GETFD).unwrap();
+        assert_eq!(flags, libc::FD_CLOEXEC);
+        let inode = |fd: &dyn std::os::fd::AsFd| nix::sys::stat::fstat(fd.as_fd()).unwrap().st_ino;
+        assert_eq!(inode(&copy), inode(&std::io::stdin()));
+        assert!(!is_open(-1) && !is_open(RawFd::MAX));
+    }
+}

@@ -69,10 +69,41 @@ pub(crate) fn exit_status(process: BorrowedFd<'_>) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
+    use nix::poll::PollFlags;
+    use nix::unistd::ForkResult;
+
     use super::*;
 
     #[test]
     fn a_process_that_never_was_has_no_descriptor() {
         assert_eq!(open(Pid::from_raw(i32::MAX)).err(), Some(Errno::ESRCH));
+    }
+
+    #[test]
+    fn a_child_is_signalled_and_reaped_by_its_descriptor() {
+        let child = match super::super::process::fork().unwrap() {
+            ForkResult::Child => loop {
+                nix::unistd::pause();
+            },
+            ForkResult::Parent { child } => child,
+        };
+        let process = open(child).unwrap();
+        assert_eq!((reap(process.as_fd()), exit_status(process.as_fd())), (Ok(None), None));
+        send_signal(process.as_fd(), Signal::SIGTERM).unwrap();
+        let limit = std::time::Duration::from_secs(20);
+        assert!(super::super::poll::wait_for(process.as_fd(), PollFlags::POLLIN, limit));
+        assert_eq!(reap(process.as_fd()), Ok(Some(libc::SIGTERM)));
+        assert_eq!(reap(process.as_fd()), Err(Errno::ECHILD));
+        assert_eq!(send_signal(process.as_fd(), Signal::SIGTERM), Err(Errno::ESRCH));
+        // Where the kernel can tell, it tells the truth.
+        let status = exit_status(process.as_fd());
+        assert!([None, Some(libc::SIGTERM)].contains(&status), "{status:?}");
+        let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
+        let mut numbers = release.split(['.', '-']).map_while(|word| word.parse::<u32>().ok());
+        if (numbers.next(), numbers.next()) >= (Some(6), Some(15)) {
+            assert_eq!(status, Some(libc::SIGTERM));
+        }
     }
 }

@@ -132,7 +132,72 @@ fn wait_once(fd: BorrowedFd<'_>, events: PollFlags, timeout: Duration) -> nix::R
 mod tests {
     use std::os::fd::AsFd;
 
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::ForkResult;
+
     use super::*;
+
+    #[test]
+    fn a_set_says_what_is_ready_in_the_order_of_adding() {
+        let pipes = [0; 3].map(|_| nix::unistd::pipe().unwrap());
+        let mut set = PollSet::new();
+        for (token, (reader, _)) in pipes.iter().enumerate() {
+            set.add(reader.as_fd(), PollFlags::POLLIN, token);
+        }
+        assert!(set.watches(2) && !set.watches(3));
+        let mut ready = vec![(7, PollFlags::POLLPRI)];
+        set.wait(Some(Duration::ZERO)).unwrap();
+        set.ready_into(&mut ready);
+        assert_eq!(ready, []);
+        for number in [2, 0] {
+            nix::unistd::write(&pipes[number].1, b"x").unwrap();
+        }
+        set.wait(None).unwrap();
+        set.ready_into(&mut ready);
+        assert_eq!(ready, [(0, PollFlags::POLLIN), (2, PollFlags::POLLIN)]);
+        set.all_into(&mut ready);
+        assert_eq!(ready, [0, 1, 2].map(|token| (token, PollFlags::POLLIN)));
+        set.clear();
+        assert!(!set.watches(0));
+        set.wait(Some(Duration::ZERO)).unwrap();
+        set.ready_into(&mut ready);
+        assert_eq!(ready, []);
+    }
+
+    #[test]
+    fn a_look_does_not_wait() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        assert_eq!(look(reader.as_fd(), PollFlags::POLLIN), Ok(false));
+        assert!(!is_readable(reader.as_fd()));
+        nix::unistd::write(&writer, b"x").unwrap();
+        assert_eq!(look(reader.as_fd(), PollFlags::POLLIN), Ok(true));
+        assert_eq!(look(reader.as_fd(), PollFlags::empty()), Ok(false));
+        assert!(is_readable(reader.as_fd()));
+        drop(writer);
+        assert_eq!(look(reader.as_fd(), PollFlags::empty()), Ok(true), "the hang-up");
+    }
+
+    /// In a child of its own, where the limit on descriptors refuses each wait.
+    #[test]
+    fn a_wait_that_is_always_refused_comes_to_an_end() {
+        let (reader, _writer) = nix::unistd::pipe().unwrap();
+        let child = match super::super::process::fork().unwrap() {
+            ForkResult::Child => {
+                let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+                // SAFETY: the structure is live during the call, which keeps nothing of it.
+                let limited = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const none) };
+                let refused = is_readable(reader.as_fd())
+                    && look(reader.as_fd(), PollFlags::POLLIN) == Err(Errno::EINVAL);
+                let before = super::super::time::monotonic();
+                let said = wait_for(reader.as_fd(), PollFlags::POLLIN, Duration::from_secs(3600));
+                let took = super::super::time::monotonic() - before;
+                let good = limited == 0 && refused && said && took >= FAILED_PAUSE * (FAILURES - 1);
+                super::super::process::leave(i32::from(!good));
+            }
+            ForkResult::Parent { child } => child,
+        };
+        assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+    }
 
     #[test]
     fn waits_for_ever_when_that_is_asked() {

@@ -244,7 +244,6 @@ mod tests {
 
     use super::*;
 
-    /// Both ways to reap say the same of how a child ended.
     #[test]
     fn an_interrupted_call_is_made_again_but_not_for_ever() {
         let mut answers = [Err(Errno::EINTR), Err(Errno::EINTR), Ok(7)].into_iter();
@@ -254,6 +253,7 @@ mod tests {
         assert_eq!(uninterrupted(|| Err::<(), _>(Errno::EINTR)), Err(Errno::EINTR));
     }
 
+    /// Both ways to reap say the same of how a child ended.
     #[test]
     fn every_end_is_told_alike() {
         let ends: [(fn() -> libc::c_int, i32); 3] = [

@@ -60,3 +60,57 @@ pub(crate) fn waiting_bytes(socket: BorrowedFd<'_>) -> nix::Result<usize> {
     Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut bytes) })?;
     Ok(usize::try_from(bytes).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    use nix::sys::socket::{
+        AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect, getsockname,
+        listen, recv, socket, socketpair,
+    };
+
+    use super::*;
+
+    const KIND: (AddressFamily, SockType) = (AddressFamily::Unix, SockType::SeqPacket);
+
+    #[test]
+    fn packets_leave_whole_and_in_order_so_many_at_a_time() {
+        let (ours, theirs) = socketpair(KIND.0, KIND.1, None, SockFlag::empty()).unwrap();
+        let numbers: Vec<u8> = (0..10).collect();
+        let packets: Vec<Packet<'_>> = numbers.chunks(1).map(|n| [&b"ab"[..], n]).collect();
+        assert_eq!(send_packets(ours.as_fd(), &packets), Ok(PACKETS_PER_CALL));
+        assert_eq!(send_packets(ours.as_fd(), &packets[PACKETS_PER_CALL..]), Ok(2));
+        assert_eq!(waiting_bytes(theirs.as_fd()), Ok(30));
+        let mut packet = [0; 100];
+        for number in 0..10 {
+            let length = recv(theirs.as_raw_fd(), &mut packet, MsgFlags::empty()).unwrap();
+            assert_eq!(packet[..length], [b'a', b'b', number]);
+        }
+        assert_eq!(waiting_bytes(theirs.as_fd()), Ok(0));
+        let big = [0; 20_000];
+        let full = (0..1000).find_map(|_| send_packets(ours.as_fd(), &[[&big, &big]]).err());
+        assert_eq!(full, Some(Errno::EAGAIN));
+        drop(theirs);
+        // The first is told that what it sent was not read.
+        let refused = [(); 2].map(|()| send_packets(ours.as_fd(), &packets));
+        assert_eq!(refused, [Err(Errno::ECONNRESET), Err(Errno::EPIPE)]);
+    }
+
+    #[test]
+    fn a_connection_that_is_taken_neither_blocks_nor_is_inherited() {
+        let listener = socket(KIND.0, KIND.1, SockFlag::SOCK_NONBLOCK, None).unwrap();
+        // The kernel chooses a name that is in no file system.
+        bind(listener.as_raw_fd(), &UnixAddr::new_unnamed()).unwrap();
+        listen(&listener, Backlog::new(1).unwrap()).unwrap();
+        assert_eq!(accept(listener.as_fd()).err(), Some(Errno::EAGAIN));
+        let client = socket(KIND.0, KIND.1, SockFlag::empty(), None).unwrap();
+        let address: UnixAddr = getsockname(listener.as_raw_fd()).unwrap();
+        connect(client.as_raw_fd(), &address).unwrap();
+        let taken = accept(listener.as_fd()).unwrap();
+        let flags = OFlag::from_bits_retain(fcntl(&taken, FcntlArg::F_GETFL).unwrap());
+        assert!(flags.contains(OFlag::O_NONBLOCK), "{flags:?}");
+        assert_eq!(fcntl(&taken, FcntlArg::F_GETFD), Ok(libc::FD_CLOEXEC));
+    }
+}
