@@ -31,7 +31,7 @@ is_real_system() {
 }
 
 # What the image depends on: its recipe and the suite.
-recipe_stamp() { cat "$here/image.sh" - <<<"$SUITE" | sha1sum | cut -c 1-12; }
+recipe_stamp() { cat "$here/image.sh" "$here/fetch_podman.sh" - <<<"$SUITE" | sha1sum | cut -c 1-12; }
 
 # Replaces the (sub)shell: what runs in here has mounts and pids of its own and ends with the caller, however that ends.
 isolated() {

@@ -29,6 +29,8 @@ if ! fetch 400; then
 fi
 umount "$root/proc" "$root/sys" 2>/dev/null || true
 
+"$(dirname "${BASH_SOURCE[0]}")/fetch_podman.sh" "$root"
+
 # The kernel and its libraries stay outside of the image, in a root of their own; see boot.sh.
 host=$CACHE/host
 rm -rf "$host"
