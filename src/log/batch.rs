@@ -68,6 +68,7 @@ impl<'a> Batch<'a> {
     ///
     /// `inserts` is the place for one content each of more than half a KiB.
     pub(crate) fn new(scratch: &'a mut [u8], inserts: &'a mut [Insert], input: &'a [u8]) -> Self {
+        debug_assert!(scratch.len() >= SCRATCH_MIN, "a record might never fit");
         Self {
             scratch,
             input,
