@@ -94,6 +94,9 @@ rpm_package() {
     # On Fedora the macros are there; elsewhere ours stand in for them, and no build dependency is looked for.
     local macros=() nodeps=()
     [ -e /usr/lib/rpm/macros.d/macros.cargo ] || { macros=(--load "$PWD/ci/rpm/macros.standin") && nodeps=(--nodeps); }
+    # What the distribution's flags say comes after what the profile says.
+    rpmspec "${macros[@]}" -P rpm/conmon.spec >"$work/spec"
+    grep -q -- '-Copt-level=s' "$work/spec" || { echo "the RPM is not built for size" && return 1; }
     rpmbuild "${macros[@]}" --define "_topdir $top" "${nodeps[@]}" -ba rpm/conmon.spec "${rpm_options[@]}"
     cp "$top"/RPMS/*/*.rpm "$top"/SRPMS/*.rpm "$out/"
     rpm -qp --qf '%{EPOCH}:%{VERSION}\n' "$top"/RPMS/*/conmon-2*.rpm | grep -qE "^[23]:${version//+/\\+}$"
