@@ -8,6 +8,7 @@ pub mod load;
 pub mod options;
 pub mod placeholder;
 pub mod step;
+mod words;
 
 use std::collections::BTreeMap;
 use std::fmt;
