@@ -1,4 +1,7 @@
 //! What the kernel tells about a process.
+//!
+//! Read by hand and not with the crate procfs: what is asked for is few numbers of a few files, again and again while something is
+//! measured, and that crate parses whole files into values of its own.
 
 use std::fs;
 use std::path::Path;
