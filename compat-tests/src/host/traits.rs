@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::subject::Subject;
 use crate::clock;
+use crate::observe::process;
 
 /// Seconds that what is asked of a monitor may take; it takes hundredths.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -151,9 +152,10 @@ fn replaces_keeping_mode(monitor: &Path) -> Option<bool> {
     output(&mut command)?;
     // The caller's process ends when the file is there.
     let written = std::fs::metadata(&pid_file).ok().filter(|file| file.len() > 0)?;
-    if let Ok(pid) = std::fs::read_to_string(&pid_file) {
-        let gone = || !Path::new("/proc").join(pid.trim()).exists();
-        clock::until(PATIENCE, gone);
+    let pid = std::fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse().ok());
+    if let Some(pid) = pid {
+        // Its process is the first one's to reap, which may take seconds.
+        clock::until(PATIENCE, || matches!(process::state(pid), None | Some('Z' | 'X')));
     }
     Some(written.permissions().mode() & 0o777 == 0o600)
 }
