@@ -4,6 +4,8 @@
 //! What was seen of the candidate is then compared with every monitor recorded in `fixtures/golden`, as `conmon-compat check`
 //! would. Records that do not speak for these scenarios and this host are counted at the end.
 //!
+//! Tables are played one after the other, each with as many jobs as suit it unless `--test-threads` says how many.
+//!
 //! `CONMON_REFERENCE` and `CONMON_CANDIDATE` name other binaries than the distribution's and the workspace's.
 
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a test program of its own")]
@@ -12,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use anyhow::Result;
 use conmon_compat::case::{Case, CaseResult, Comparison, Outcome, Source, Table};
@@ -43,12 +46,7 @@ struct Recorded {
 }
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    if arguments.test_threads.is_none() {
-        let wanted = std::env::var("RUST_TEST_THREADS").ok();
-        arguments.test_threads = wanted.and_then(|text| text.parse().ok());
-    }
-    match run(&arguments) {
+    match run(Arguments::from_args()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(reason) => {
@@ -58,7 +56,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<bool> {
+fn run(mut arguments: Arguments) -> Result<bool> {
     // Podman has no keeper to do it. There is no other thread yet.
     keeper::hold_controllers()?;
     let comparison = comparison()?;
@@ -67,12 +65,17 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let fixtures = fixtures();
     let tables = tables::NAMES.iter().map(|name| tables::table(name, &fixtures, &RUNTIMES));
     let tables: Vec<Table> = tables.collect::<Result<_>>()?;
-    let cases = tables.into_iter().flat_map(|table| table.cases);
-    let trials: Vec<Trial> = cases.map(|case| trial(&run, case)).collect();
-    let conclusion = libtest_mimic::run(arguments, trials);
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let asked = arguments.test_threads;
+    let mut failed = false;
+    for table in tables {
+        arguments.test_threads = asked.or(Some(processors * table.jobs_per_processor));
+        let trials: Vec<Trial> = table.cases.into_iter().map(|case| trial(&run, case)).collect();
+        failed |= libtest_mimic::run(&arguments, trials).has_failed();
+    }
     keeper::tidy(&run.comparison.program);
     let complete = arguments.filter.is_none() && arguments.skip.is_empty();
-    let mut good = !conclusion.has_failed() && is_fresh(&run.comparison, &run.outcomes, complete);
+    let mut good = !failed && is_fresh(&run.comparison, &run.outcomes, complete);
     for recorded in &run.recorded {
         good &= is_fresh(&recorded.comparison, &recorded.outcomes, complete);
         recorded.tell();

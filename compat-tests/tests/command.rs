@@ -2,6 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
+#[path = "common/root.rs"]
+mod root;
+#[path = "common/skip.rs"]
+mod skip;
+#[path = "common/suite.rs"]
+mod suite;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,30 +18,13 @@ use std::time::{Duration, Instant};
 use assert_cmd::assert::OutputAssertExt;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
+use root::is_root;
+use skip::skipped;
+use suite::{scenarios, suite};
 use tempfile::TempDir;
 
 /// How long anything here may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn suite() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_conmon-compat"))
-}
-
-/// A directory with one scenario, `area/name`.
-fn scenarios(text: &str) -> TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    fs::create_dir(directory.path().join("area")).unwrap();
-    fs::write(directory.path().join("area/name.toml"), text).unwrap();
-    directory
-}
-
-fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: worlds need root");
-    }
-    root
-}
 
 /// A program that says it is a monitor and then does something else.
 fn monitor(directory: &Path, body: &str) -> PathBuf {
@@ -311,7 +301,7 @@ fn a_run_without_processes_says_so_and_keeps_what_it_had() {
     let directory = scenarios(text);
     for limit in [3, 6, 9] {
         let Some(group) = Limited::to(limit) else {
-            eprintln!("skipped: no cgroup that limits processes");
+            skipped("no cgroup that limits processes");
             return;
         };
         let report = directory.path().join(format!("{limit}.xml"));
@@ -332,6 +322,22 @@ fn a_run_without_processes_says_so_and_keeps_what_it_had() {
             fs::read_to_string(group.0.join("cgroup.procs")).is_ok_and(|text| text.is_empty())
         });
     }
+}
+
+#[test]
+fn what_is_skipped_is_written_where_the_summary_counts_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("skipped");
+    let test = "a_run_may_end_at_the_first_failure";
+    // In a user namespace without a root user.
+    let mut other = Command::new("unshare");
+    other.arg("--user").arg(std::env::current_exe().unwrap()).args(["--exact", test]);
+    let output = other.env("CONMON_SKIP_LOG", &log).output().unwrap();
+    if String::from_utf8_lossy(&output.stderr).contains("unshare failed") {
+        return skipped("there are no user namespaces here");
+    }
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fs::read_to_string(log).unwrap(), format!("{test}: worlds need root\n"));
 }
 
 #[test]

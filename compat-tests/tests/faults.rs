@@ -2,6 +2,9 @@
 
 #![allow(clippy::print_stderr, clippy::unwrap_used, reason = "tests")]
 
+#[path = "common/skip.rs"]
+mod skip;
+
 use std::path::Path;
 use std::sync::mpsc;
 
@@ -11,6 +14,7 @@ use conmon_compat::report::text;
 use conmon_compat::runner::{self, Pace};
 use conmon_compat::tables::{self, faults};
 use conmon_compat::verdict::{self, Divergence};
+use skip::skipped;
 
 /// Of some 4000 cases; small enough for half a minute on two busy cores.
 const EVERY: usize = 37;
@@ -28,7 +32,7 @@ to = 'exit command: ran 3 times'
 /// What is known of ours; nothing to compare with.
 fn plan() -> Option<(Comparison, Table)> {
     if !nix::unistd::geteuid().is_root() || cfg!(not(target_arch = "x86_64")) {
-        eprintln!("skipped: faults take root and x86-64");
+        skipped("faults take root and x86-64");
         return None;
     }
     let program = Path::new(env!("CARGO_BIN_EXE_conmon-compat"));

@@ -2,38 +2,25 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+#[path = "common/root.rs"]
+mod root;
+#[path = "common/skip.rs"]
+mod skip;
+#[path = "common/suite.rs"]
+mod suite;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use assert_cmd::assert::OutputAssertExt;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::{contains, is_empty};
-use tempfile::TempDir;
+use root::is_root;
+use suite::{scenarios, suite};
 
 const REFERENCE: &str = "/usr/bin/conmon";
 
 const TEXT: &str = "why = 'x'\nruntimes = ['standin']\nsteps = ['run', 'wait exit']\n[standin]\n";
-
-fn suite() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_conmon-compat"))
-}
-
-fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: worlds need root");
-    }
-    root
-}
-
-/// A directory with the scenario `area/name`.
-fn scenarios(text: &str) -> TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    fs::create_dir(directory.path().join("area")).unwrap();
-    fs::write(directory.path().join("area/name.toml"), text).unwrap();
-    directory
-}
 
 fn record(directory: &Path, name: &str) -> PathBuf {
     let path = directory.join(name);

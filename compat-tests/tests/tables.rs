@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+#[path = "common/root.rs"]
+mod root;
+#[path = "common/skip.rs"]
+mod skip;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,24 +15,18 @@ use std::process::Command;
 use assert_cmd::assert::OutputAssertExt;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::{contains, starts_with};
+use root::is_root;
 use rstest::rstest;
+use skip::skipped;
 
 const SUITE: &str = env!("CARGO_BIN_EXE_conmon-compat");
 const PODMAN: &str = env!("CARGO_BIN_EXE_podman-compat");
 const CRIO: &str = env!("CARGO_BIN_EXE_crio-compat");
 
-fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("skipped: worlds need root");
-    }
-    root
-}
-
 fn can_record_lives() -> bool {
     let can = cfg!(target_arch = "x86_64");
     if !can {
-        eprintln!("skipped: faults are put in on x86-64 only");
+        skipped("faults are put in on x86-64 only");
     }
     can && is_root()
 }

@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
+#[path = "common/skip.rs"]
+mod skip;
+
 use std::path::{Path, PathBuf};
 
 use conmon_compat::case::{CaseResult, Comparison, Judged, Outcome, Source};
@@ -13,6 +16,7 @@ use conmon_compat::scenario::RuntimeKind;
 use conmon_compat::tables;
 use conmon_compat::world::programs::Fault;
 use rstest::rstest;
+use skip::skipped;
 
 const REFERENCE: &str = "/usr/bin/conmon";
 const PLAIN: &str = "lifecycle/exit_status_is_reported";
@@ -25,7 +29,7 @@ const DEADLINE: f64 = 8.0;
 fn run(fault: &str, name: &str) -> Option<Outcome> {
     let library = PathBuf::from(env!("CONMON_COMPAT_FAULTS"));
     if !nix::unistd::geteuid().is_root() || !library.exists() || !Path::new(REFERENCE).exists() {
-        eprintln!("skipped: this needs root, {REFERENCE} and the library of faults");
+        skipped(&format!("this needs root, {REFERENCE} and the library of faults"));
         return None;
     }
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
@@ -38,7 +42,7 @@ fn run(fault: &str, name: &str) -> Option<Outcome> {
     let mut comparison =
         Comparison::new(program, Source::Run(reference.clone()), reference, Vec::new());
     if let Some(lack) = case.lack(&comparison.host) {
-        eprintln!("skipped: {lack}");
+        skipped(&lack);
         return None;
     }
     comparison.fault = Some(Fault { library, name: fault.into() });

@@ -21,6 +21,9 @@ use crate::world::request::Request;
 
 pub const NAME: &str = "scenarios";
 
+/// How many suit a processor: most of a scenario's time is spent waiting.
+pub const JOBS_PER_PROCESSOR: usize = 4;
+
 struct Played {
     scenario: Arc<Scenario>,
     runtime: RuntimeKind,
@@ -44,7 +47,7 @@ pub fn table(directory: &Path, runtimes: &[RuntimeKind]) -> Result<Table> {
             cases.push(case(scenario.clone(), runtime));
         }
     }
-    Ok(Table { name: NAME, cases, jobs_per_processor: 4 })
+    Ok(Table { name: NAME, cases, jobs_per_processor: JOBS_PER_PROCESSOR })
 }
 
 /// One scenario with one runtime.

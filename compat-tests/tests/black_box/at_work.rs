@@ -2,6 +2,7 @@
 
 use crate::facts::{DEADLINE, await_fact, await_file, await_settled, status};
 use crate::peer::{Peer, Received};
+use crate::skip::skipped;
 use crate::subject::Subject::Candidate;
 use crate::sys;
 use crate::world::World;
@@ -23,7 +24,7 @@ fn a_line_alone_costs_a_system_call_for_each_thing_done(
     #[case] expected: usize,
 ) {
     if Command::new("strace").arg("--version").stdout(Stdio::null()).status().is_err() {
-        return eprintln!("skipped: no strace");
+        return skipped("no strace");
     }
     let world = World::new(Candidate);
     let (go, stop) = (world.text("go"), world.text("stop"));

@@ -33,6 +33,8 @@ mod reports;
 mod running;
 mod runtime;
 mod signals;
+#[path = "../common/skip.rs"]
+mod skip;
 mod soak;
 mod stalls;
 mod subject;

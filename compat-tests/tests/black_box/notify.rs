@@ -3,6 +3,7 @@
 use crate::facts::{DEADLINE, alive, await_fact, await_file, await_settled};
 use crate::peer::Peer;
 use crate::reports::fill;
+use crate::skip::skipped;
 use crate::subject::Subject::{self, Candidate, Reference};
 use crate::world::World;
 use rstest::rstest;
@@ -177,7 +178,7 @@ fn the_mode_is_set_by_name(#[case] subject: Subject, #[case] expected: bool) {
     monitor.exit_file();
     let calls = fs::read_to_string(trace).unwrap_or_default();
     if !calls.contains("notify.sock") {
-        eprintln!("skipped: processes cannot be traced here");
+        skipped("processes cannot be traced here");
         return;
     }
     let by_name = |line: &str| line.contains("chmod") && line.contains("notify.sock");

@@ -5,6 +5,7 @@ use crate::facts::{A_WHILE, await_fact, await_file, await_settled, cpu_time, des
 use crate::peer::{Peer, Received};
 use crate::refusing::Refusing;
 use crate::running::Running;
+use crate::skip::skipped;
 use crate::subject::Subject::Candidate;
 use crate::sys;
 use crate::world::World;
@@ -225,7 +226,7 @@ fn a_zombie_that_a_tracer_holds_costs_no_cpu() {
     let monitor = waiting(&world, &["exit", "3"], &[]);
     let container: i32 = fs::read_to_string(world.path("pidfile")).unwrap().parse().unwrap();
     if let Err(error) = sys::trace(container) {
-        eprintln!("skipped: processes cannot be traced here: {error}");
+        skipped(&format!("processes cannot be traced here: {error}"));
         return;
     }
     sys::kill(container, libc::SIGKILL).unwrap();
@@ -314,7 +315,7 @@ fn real_orphans_do_not_delay_the_record() {
     if monitor.sync().report().is_none() {
         let why = fs::read_to_string(world.path("stderr")).unwrap();
         assert!(why.contains("not permitted"), "{why}");
-        eprintln!("skipped: there are no pid namespaces here");
+        skipped("there are no pid namespaces here");
         return;
     }
     std::thread::sleep(A_WHILE);
@@ -369,7 +370,7 @@ fn a_start_that_is_refused_leaves_nothing(#[case] options: &[&str], #[case] rule
     monitor.ended();
     let trace = fs::read_to_string(world.path("trace")).unwrap_or_default();
     if trace.is_empty() {
-        eprintln!("skipped: processes cannot be traced here");
+        skipped("processes cannot be traced here");
         return;
     }
     assert!(trace.contains("(INJECTED)"), "{trace}");

@@ -1,6 +1,7 @@
 //! System calls of a running monitor that the kernel refuses, by strace's injection.
 
 use crate::facts::await_fact;
+use crate::skip::skipped;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -27,7 +28,7 @@ impl Refusing {
         let errors = File::create(trace.with_extension("err")).unwrap();
         command.args(["-p", &pid.to_string()]).stdin(Stdio::null()).stderr(errors);
         let Ok(tracer) = command.spawn() else {
-            eprintln!("skipped: there is no strace");
+            skipped("there is no strace");
             return None;
         };
         let mut refusing = Self { tracer, trace };
@@ -42,7 +43,7 @@ impl Refusing {
         if !attached {
             let why = fs::read_to_string(&messages).unwrap();
             assert!(why.contains("not permitted"), "{why}");
-            eprintln!("skipped: processes cannot be traced here");
+            skipped("processes cannot be traced here");
             return None;
         }
         Some(refusing)

@@ -3,6 +3,7 @@
 use crate::facts::{await_fact, processes};
 use crate::peer::Peer;
 use crate::running::Running;
+use crate::skip::skipped;
 use crate::subject::{Subject, helper};
 use crate::sys::{self, Inheritance};
 use serde_json::{Value, json};
@@ -43,7 +44,7 @@ impl World {
     /// A world for a row that states what the reference does, which is true of 2.1.6 only.
     pub fn as_in_2_1_6(subject: Subject) -> Option<Self> {
         if !subject.fits_2_1_6() {
-            eprintln!("skipped: the reference is not 2.1.6");
+            skipped("the reference is not 2.1.6");
             return None;
         }
         Some(Self::new(subject))

@@ -14,6 +14,9 @@ use nix::unistd::mkfifo;
 
 use super::*;
 
+#[path = "../../../compat-tests/tests/common/skip.rs"]
+mod skip;
+
 /// No file may grow beyond `bytes`; a write that would is cut short, the next one fails.
 fn limit_files_to(bytes: rlim_t) {
     // Blocked, so that only the error is left of it.
@@ -220,7 +223,7 @@ fn survives_a_full_file_system() {
         .env("TEST_DIRECTORY", dir.path())
         .output();
     if !probe.as_ref().is_ok_and(|probe| probe.status.success()) {
-        eprintln!("skipped: no private tmpfs can be mounted here: {probe:?}");
+        skip::skipped(&format!("no private tmpfs can be mounted here: {probe:?}"));
         return;
     }
     let script = format!("{MOUNT} && exec \"$0\" \"$@\"");
