@@ -44,7 +44,9 @@ install_packages() {
             apt-get update -qq >&2 || say "the package lists could not be updated"
             apt_updated=yes
         fi
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $names \
+        # Another script may be installing something meanwhile.
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 \
+            -o DPkg::Lock::Timeout=300 $names \
             </dev/null >"$log" 2>&1 || status=$?
         ;;
     dnf) dnf install -y -q --setopt=install_weak_deps=False $names </dev/null >"$log" 2>&1 || status=$? ;;
