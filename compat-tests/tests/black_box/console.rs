@@ -18,7 +18,7 @@ fn gives_the_container_a_terminal(#[values(Reference, Candidate)] subject: Subje
     let mut monitor = world.create().with(&["-t", "--sync"]).sync_pipe().start();
     assert!(monitor.container() > 1);
     assert_eq!(monitor.code(), 3);
-    assert_eq!(world.log(), ["stdout F tty tty tty\r", "stdout F to stderr\r"]);
+    assert_eq!(world.output("stdout"), "tty tty tty\r\nto stderr\r\n");
     assert_eq!(left_in_temporary_directory(&world), 0);
 }
 
@@ -52,11 +52,10 @@ fn keeps_an_early_window_size(#[values(Reference, Candidate)] subject: Subject) 
     world.write_fifo("ctl", b"1 33 101\n");
     fs::write(go, "").unwrap();
     monitor.container();
-    // A second size shows when the first one has been applied: they come in order.
     crate::facts::await_settled(monitor.pid());
     fs::write(world.path("sized"), "").unwrap();
     assert_eq!(monitor.code(), 0);
-    assert_eq!(world.log(), ["stdout F 33 101\r"]);
+    assert_eq!(world.output("stdout"), "33 101\r\n");
 }
 
 #[rstest]

@@ -200,7 +200,7 @@ fn remembers_a_container_that_ends_before_its_runtime(
     assert!(monitor.container() > 1);
     assert_eq!(monitor.code(), 9);
     assert_eq!(monitor.exit_file(), "9");
-    assert!(world.log()[0].starts_with("stdout F quick"), "{:?}", world.log());
+    assert!(world.output("stdout").starts_with("quick"), "{:?}", world.log());
 }
 
 /// A7: the original ends at once (2.1.6) or never (2.2), and makes up a status.

@@ -69,7 +69,8 @@ pub fn alive(pid: i32) -> bool {
     stat(pid).is_some_and(|fields| fields[0] != "Z" && fields[0] != "X")
 }
 
-/// Waits until `pid` sleeps and goes on sleeping.
+/// Waits until `pid` sleeps and goes on sleeping. What has been sent to it over a pipe or socket before,
+/// it has answered then, since that wakes at once; what a terminal holds may still be on its way.
 #[track_caller]
 pub fn await_settled(pid: i32) {
     let switches = || {

@@ -131,11 +131,13 @@ impl<'w> Running<'w> {
         within(limit, || fs::read_to_string(&path).ok())
     }
 
-    /// Waits until the log has a line with `text`.
+    /// Waits until the log has a line with `text`, also in pieces.
     #[track_caller]
     pub fn await_log(&self, text: &str) {
         let found = within(DEADLINE, || {
-            self.world.log().iter().any(|line| line.contains(text)).then_some(())
+            let whole = self.world.log().iter().any(|line| line.contains(text));
+            let streams = ["stdout", "stderr"].map(|stream| self.world.output(stream));
+            (whole || streams.iter().any(|output| output.contains(text))).then_some(())
         });
         assert!(found.is_some(), "no {text:?} in {:?}", self.world.log());
     }

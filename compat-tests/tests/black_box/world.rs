@@ -113,7 +113,8 @@ impl World {
         serde_json::from_slice(&bytes).unwrap()
     }
 
-    /// The log without its timestamps.
+    /// The log without its timestamps. Not for what a terminal wrote: a line and its end are two
+    /// writes to the kernel, between which the monitor may read and log the line in two records.
     pub fn log(&self) -> Vec<String> {
         let bytes = fs::read(self.path("log")).unwrap_or_default();
         let text = String::from_utf8(bytes).unwrap();
