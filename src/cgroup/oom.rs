@@ -35,10 +35,11 @@ const LOOKS: [Duration; 4] = [
     Duration::from_millis(8),
 ];
 
-/// How long no change of `memory.events` is announced after such a series, at whose end there is
-/// one more look: a container that lives at its limit is announced every 10 ms, and must not be
-/// looked after all the time. The emptying of the group still is.
-const REST: Duration = Duration::from_millis(500);
+/// How long no change of `memory.events` is announced after such a series, at first and at most. At
+/// the end there is one more look: a container that lives at its limit is announced every 10 ms, and
+/// must not be looked after all the time. Each rest is twice as long as the one before, as long as the
+/// next announcement follows soon and nothing is killed. The emptying of the group is always announced.
+const REST: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
 
 /// The watch over one container's memory.
 pub(crate) struct OomWatch {
@@ -65,6 +66,8 @@ struct V2 {
     watch: Option<WatchDescriptor>,
     /// When the watch comes back, or the last time that it did.
     rested_at: Duration,
+    /// How long the last rest was.
+    pause: Duration,
     /// The counters cannot be read any more: the group has been removed.
     gone: bool,
 }
@@ -145,11 +148,11 @@ impl OomWatch {
                         return false;
                     }
                 }
-                if now >= v2.rested_at {
+                v2.look(&self.directories, diag);
+                if now >= v2.rested_at && !v2.gone {
                     v2.looks = Looks::after(now, LOOKS.iter());
                     v2.rest(now);
                 }
-                v2.look(&self.directories, diag);
                 true
             }
         }
@@ -179,7 +182,9 @@ impl OomWatch {
 impl V2 {
     /// Lets the kernel be silent about the counters until the looks and the rest are over.
     fn rest(&mut self, now: Duration) {
-        self.rested_at = now + LOOKS.iter().sum::<Duration>() + REST;
+        let goes_on = now < self.rested_at + REST.0;
+        self.pause = if goes_on { (self.pause * 2).clamp(REST.0, REST.1) } else { REST.0 };
+        self.rested_at = now + LOOKS.iter().sum::<Duration>() + self.pause;
         let Some(inotify) = &self.inotify else { return };
         if self.watch.is_some_and(|watch| inotify.rm_watch(watch).is_ok()) {
             self.watch = None;
@@ -193,7 +198,7 @@ impl V2 {
         if self.watch.is_none() {
             self.watch = inotify.add_watch(&self.events, AddWatchFlags::IN_MODIFY).ok();
             if self.watch.is_none() {
-                self.rested_at = now + REST;
+                self.rested_at = now + REST.0;
             }
         }
     }
@@ -201,8 +206,13 @@ impl V2 {
     /// Reads the counters and marks the container if one has changed. Where they are gone there
     /// is nothing to wait for any more, but for the container's end.
     fn look(&mut self, directories: &[PathBuf], diag: &Diagnostics) {
+        let before = self.seen;
         if !self.gone && !check_v2(&self.events, &mut self.seen, directories, diag) {
             (self.gone, self.inotify, self.looks, self.watch) = (true, None, None, None);
+        }
+        if self.seen != before {
+            // Where one process is killed, others may be soon.
+            self.pause = Duration::ZERO;
         }
     }
 }
@@ -306,8 +316,8 @@ fn start_v2(group: &Path, diag: &Diagnostics) -> Kind {
         },
     };
     let seen = Counts::default();
-    let (looks, rested_at, gone) = (None, Duration::ZERO, false);
-    Kind::V2(V2 { inotify, events, seen, looks, watch, rested_at, gone })
+    let (looks, rested_at, pause, gone) = (None, Duration::ZERO, Duration::ZERO, false);
+    Kind::V2(V2 { inotify, events, seen, looks, watch, rested_at, pause, gone })
 }
 
 fn check_v2(events: &Path, seen: &mut Counts, directories: &[PathBuf], diag: &Diagnostics) -> bool {
@@ -353,144 +363,4 @@ fn errno_of(error: &std::io::Error) -> Errno {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::diagnostics::Level;
-
-    fn quiet() -> Diagnostics {
-        Diagnostics::new(Level::Error, None)
-    }
-
-    #[test]
-    fn a_watch_that_cannot_be_set_up_costs_only_itself() {
-        let group = tempfile::tempdir().unwrap();
-        assert!(start_v1(group.path(), &quiet()).is_none());
-        std::fs::write(group.path().join("cgroup.event_control"), "").unwrap();
-        assert!(start_v1(group.path(), &quiet()).is_none());
-        std::fs::write(group.path().join("memory.oom_control"), "").unwrap();
-        assert!(start_v1(group.path(), &quiet()).is_some());
-    }
-
-    #[test]
-    fn reads_both_counters_and_no_other() {
-        let text = b"low 9\nhigh 8\nmax 7\noom 2\noom_kill 1\noom_group_kill 5\n";
-        assert_eq!(parse_counts(text, &quiet()), Counts { oom: 2, oom_kill: 1 });
-    }
-
-    #[test]
-    fn a_first_change_that_is_no_oom_does_not_end_the_watch() {
-        let dir = tempfile::tempdir().unwrap();
-        let events = dir.path().join("memory.events");
-        let marks = vec![dir.path().join("bundle")];
-        std::fs::create_dir(&marks[0]).unwrap();
-        let mut seen = Counts::default();
-
-        std::fs::write(&events, "max 3\noom 0\noom_kill 0\n").unwrap();
-        assert!(check_v2(&events, &mut seen, &marks, &quiet()));
-        assert!(!marks[0].join("oom").exists());
-
-        std::fs::write(&events, "max 3\noom 1\noom_kill 1\n").unwrap();
-        assert!(check_v2(&events, &mut seen, &marks, &quiet()));
-        assert!(marks[0].join("oom").exists());
-    }
-
-    /// The watch over a group in a directory of a file system that announces what is written.
-    fn watch(group: &Path, marks: &Path) -> OomWatch {
-        std::fs::write(group.join("memory.events"), "max 0\noom 0\noom_kill 0\n").unwrap();
-        OomWatch {
-            kind: start_v2(group, &quiet()),
-            pid: Pid::this(),
-            since: Duration::ZERO,
-            directories: vec![marks.to_path_buf()],
-        }
-    }
-
-    fn is_announced(watch: &OomWatch) -> bool {
-        watch.fd().is_some_and(is_readable)
-    }
-
-    /// The kernel keeps silent for 10 ms after an announcement.
-    #[test]
-    fn what_happens_after_an_announcement_is_looked_for() {
-        let (group, marks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let mut watch = watch(group.path(), marks.path());
-        assert_eq!(watch.deadline(), None);
-        let start = Duration::from_secs(100);
-        assert!(watch.on_event(start, &quiet()));
-        let mut looks = Vec::new();
-        while let Some(next) = watch.deadline() {
-            looks.push((next - start).as_millis());
-            if looks.len() == 3 {
-                let counters = "max 2\noom 1\noom_kill 1\n";
-                std::fs::write(group.path().join("memory.events"), counters).unwrap();
-            }
-            assert!(watch.on_deadline(next, &quiet()));
-            assert_eq!(marks.path().join("oom").exists(), looks.len() >= 3);
-        }
-        assert_eq!(looks, [1, 3, 7, 15, 515]);
-    }
-
-    #[test]
-    fn a_container_at_its_limit_is_not_looked_after_all_the_time() {
-        let (group, marks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let mut watch = watch(group.path(), marks.path());
-        let counters = |text: &str| {
-            std::fs::write(group.path().join("memory.events"), text).unwrap();
-        };
-        counters("max 1\noom 0\noom_kill 0\n");
-        assert!(is_announced(&watch));
-        assert!(watch.on_event(Duration::from_secs(100), &quiet()));
-        counters("max 2\noom 1\noom_kill 1\n");
-        assert!(!is_announced(&watch), "it rests");
-        let mut last = Duration::ZERO;
-        while let Some(next) = watch.deadline() {
-            assert!(watch.on_deadline(next, &quiet()));
-            last = next;
-        }
-        assert!(marks.path().join("oom").exists(), "the rest ends with a look");
-        assert!(!is_announced(&watch));
-        counters("max 3\noom 1\noom_kill 1\n");
-        assert!(is_announced(&watch), "it is watched again");
-        assert!(watch.on_event(last + Duration::from_millis(1), &quiet()));
-        assert!(watch.deadline().is_some(), "and looked after again");
-    }
-
-    #[test]
-    fn the_emptying_of_the_group_is_announced_during_the_rest() {
-        let (group, marks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        std::fs::write(group.path().join("cgroup.events"), "populated 1\n").unwrap();
-        let mut watch = watch(group.path(), marks.path());
-        assert!(!is_announced(&watch));
-        assert!(watch.on_event(Duration::ZERO, &quiet()));
-        let counters = "max 2\noom 1\noom_kill 1\n";
-        std::fs::write(group.path().join("memory.events"), counters).unwrap();
-        assert!(!is_announced(&watch));
-        std::fs::write(group.path().join("cgroup.events"), "populated 0\n").unwrap();
-        assert!(is_announced(&watch));
-        assert!(watch.on_event(Duration::from_millis(1), &quiet()));
-        assert!(marks.path().join("oom").exists());
-    }
-
-    /// The end decides what is made of it.
-    #[test]
-    fn a_group_that_is_gone_is_waited_for_no_longer() {
-        let (group, marks) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let mut watch = watch(group.path(), marks.path());
-        std::fs::remove_file(group.path().join("memory.events")).unwrap();
-        assert!(watch.on_event(Duration::ZERO, &quiet()));
-        assert!(watch.fd().is_none() && watch.deadline().is_none());
-    }
-
-    #[test]
-    fn a_mark_that_could_not_be_made_is_tried_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let events = dir.path().join("memory.events");
-        let marks = vec![dir.path().join("late")];
-        std::fs::write(&events, "oom_kill 1\n").unwrap();
-        let mut seen = Counts::default();
-        check_v2(&events, &mut seen, &marks, &quiet());
-        std::fs::create_dir(&marks[0]).unwrap();
-        check_v2(&events, &mut seen, &marks, &quiet());
-        assert!(marks[0].join("oom").exists());
-    }
-}
+mod tests;
