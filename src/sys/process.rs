@@ -313,6 +313,61 @@ mod tests {
         assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 3)));
     }
 
+    /// In children of their own: what becomes of a signal concerns the whole process.
+    #[test]
+    fn signals_do_what_they_were_told() {
+        let set = |signal| SigSet::from(signal);
+        let raised = |signal: Signal| nix::sys::signal::raise(signal).is_ok();
+        let ends: [(&dyn Fn() -> bool, WaitStatus); 5] = [
+            (&|| ignore_sigpipe().is_ok() && raised(Signal::SIGPIPE), exited(7)),
+            (
+                &|| {
+                    ignore_sigpipe().is_ok()
+                        && reset_signal(Signal::SIGPIPE).is_ok()
+                        && raised(Signal::SIGPIPE)
+                },
+                WaitStatus::Signaled(Pid::from_raw(1), Signal::SIGPIPE, false),
+            ),
+            (&|| leave_on_sigterm().is_ok() && raised(Signal::SIGTERM), exited(1)),
+            (
+                &|| {
+                    let signals = set(Signal::SIGUSR2);
+                    signals.thread_block().is_ok()
+                        && take_signal(&signals) == Err(Errno::EAGAIN)
+                        && raised(Signal::SIGUSR2)
+                        && take_signal(&signals) == Ok(libc::SIGUSR2)
+                },
+                exited(7),
+            ),
+            (
+                &|| match fork() {
+                    Ok(ForkResult::Child) => leave(0),
+                    Ok(ForkResult::Parent { child }) => children() == [child],
+                    Err(_) => false,
+                },
+                exited(7),
+            ),
+        ];
+        for (number, (work, expected)) in ends.into_iter().enumerate() {
+            let child = match fork().unwrap() {
+                ForkResult::Child => leave(if work() { 7 } else { 8 }),
+                ForkResult::Parent { child } => child,
+            };
+            let ended = match waitpid(child, None).unwrap() {
+                WaitStatus::Exited(_, code) => exited(code),
+                WaitStatus::Signaled(_, signal, core) => {
+                    WaitStatus::Signaled(Pid::from_raw(1), signal, core)
+                }
+                other => other,
+            };
+            assert_eq!(ended, expected, "{number}");
+        }
+    }
+
+    fn exited(code: i32) -> WaitStatus {
+        WaitStatus::Exited(Pid::from_raw(1), code)
+    }
+
     #[test]
     fn a_child_syncs_a_file_and_says_what_cannot_be_synced() {
         let file = tempfile::tempfile().unwrap();

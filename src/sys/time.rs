@@ -109,6 +109,13 @@ mod tests {
     }
 
     #[test]
+    fn a_sleep_takes_its_time() {
+        let before = monotonic();
+        sleep(Duration::from_millis(20));
+        assert!(monotonic() - before >= Duration::from_millis(20));
+    }
+
+    #[test]
     fn local_time_goes_on_after_2038() {
         // The first second of 2100 in Greenwich; no zone is a day off.
         let parts = local_time(4_102_444_800).unwrap();
