@@ -315,11 +315,19 @@ mod tests {
 
     /// In children of their own: what becomes of a signal concerns the whole process.
     #[test]
-    fn signals_do_what_they_were_told() {
+    fn signals_and_children_do_what_they_were_told() {
         let set = |signal| SigSet::from(signal);
         let raised = |signal: Signal| nix::sys::signal::raise(signal).is_ok();
-        let ends: [(&dyn Fn() -> bool, WaitStatus); 5] = [
-            (&|| ignore_sigpipe().is_ok() && raised(Signal::SIGPIPE), exited(7)),
+        let ends: [(&dyn Fn() -> bool, WaitStatus); 6] = [
+            (
+                // The test's own runtime ignores it.
+                &|| {
+                    reset_signal(Signal::SIGPIPE).is_ok()
+                        && ignore_sigpipe().is_ok()
+                        && raised(Signal::SIGPIPE)
+                },
+                exited(7),
+            ),
             (
                 &|| {
                     ignore_sigpipe().is_ok()
@@ -343,6 +351,22 @@ mod tests {
                 &|| match fork() {
                     Ok(ForkResult::Child) => leave(0),
                     Ok(ForkResult::Parent { child }) => children() == [child],
+                    Err(_) => false,
+                },
+                exited(7),
+            ),
+            (
+                &|| match fork() {
+                    Ok(ForkResult::Child) => leave(3),
+                    Ok(ForkResult::Parent { child }) => {
+                        let pause = std::time::Duration::from_millis(1);
+                        let looks = std::iter::repeat_with(|| {
+                            super::super::time::sleep(pause);
+                            reap_any()
+                        });
+                        looks.take(20_000).flatten().next() == Some((child, 3 << 8))
+                            && reap_any().is_none()
+                    }
                     Err(_) => false,
                 },
                 exited(7),

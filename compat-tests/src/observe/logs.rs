@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_hole_in_front_of_a_line_is_shown_and_its_time_is_not() {
-        let log = b"\0\02024-01-31T23:59:59.000000001+01:00 stdout F abc\n\0\n";
+        let log = b"\x00\x002024-01-31T23:59:59.000000001+01:00 stdout F abc\n\0\n";
         let seen = parse(log, 0, Instant::MAX);
         assert_eq!(seen.lines, ["\\x00\\x00[TIME+01:00] stdout F abc\\n", "\\x00\\n"]);
     }
