@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::path::Path;
 
 /// Says why the calling test is not run here: on stderr, and as a line `TEST: REASON` of the file `CONMON_SKIP_LOG`, whose lines
 /// `scripts/test` counts and lists.
@@ -13,6 +14,6 @@ pub fn skipped(reason: &str) {
     // In one piece: many tests write to it.
     let log = OpenOptions::new().create(true).append(true).open(&path);
     if let Err(error) = log.and_then(|mut log| log.write_all(line.as_bytes())) {
-        eprintln!("{}: {error}", path.display());
+        eprintln!("{}: {error}", Path::new(&path).display());
     }
 }
