@@ -1,7 +1,7 @@
 #!/bin/bash
 # Lets dnf put our RPM in the place of the distribution's conmon, and take it away again, in a root of its own.
 #
-#   ci/rpm-install.sh RPM
+#   ci/rpm-install.sh RPM     conmon: upgrade, downgrade, removal; conmon-rust: beside the distribution's, and away again
 #
 # Where no Fedora mirror can be reached, packages that hold nothing stand in for Fedora's: conmon 2:2.1.13, a podman that
 # requires conmon >= 2:2.1.7-2, a runtime, a C library. The monitor that dnf installed then runs a container below this
@@ -46,19 +46,34 @@ installed() { command rpm --root "$work/root" -q --qf '%{EPOCH}:%{VERSION}\n' co
 is() { [ "$(installed)" = "$1" ] || { echo "rpm-install.sh: $2: conmon is $(installed), not $1" >&2 && exit 1; }; }
 ours=$(command rpm -qp --qf '%{EPOCH}:%{VERSION}' "$rpm")
 
+# A container below this machine's Podman, which is told where the monitor is.
+works() {
+    [ -z "${CONMON_NO_PODMAN:-}" ] || return 0
+    mkdir -p "$work/config"
+    printf '[engine]\nconmon_path = ["%s"]\n[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=2048:2048"]\n' \
+        "$1" >"$work/config/containers.conf"
+    CONTAINERS_CONF=$work/config/containers.conf CONMON_PATH=$1 "$top/debian/tests/podman"
+}
+
 dnf install podman
 is 2:2.1.13 "the distribution's"
+if [ "$(command rpm -qp --qf '%{NAME}' "$rpm")" = conmon-rust ]; then
+    dnf --repofrompath "ours,file://$work/ours" install conmon-rust
+    is 2:2.1.13 "the distribution's beside conmon-rust"
+    command rpm --root "$work/root" -V conmon conmon-rust
+    works "$work/root/usr/bin/conmon-rust"
+    dnf remove conmon-rust
+    is 2:2.1.13 "the distribution's alone again"
+    command rpm --root "$work/root" -V conmon
+    [ ! -e "$work/root/usr/bin/conmon-rust" ] && [ ! -e "$work/root/usr/share/man/man8/conmon-rust.8.gz" ]
+    echo "installed beside conmon 2:2.1.13, removed: ${rpm##*/}"
+    exit 0
+fi
 dnf --repofrompath "ours,file://$work/ours" upgrade
 is "$ours" "an ordinary upgrade"
 command rpm --root "$work/root" -V conmon
 "$work/root/usr/bin/conmon" --version | grep -q '+rust'
-if [ -z "${CONMON_NO_PODMAN:-}" ]; then
-    # The test finds the monitor where Podman is told that it is.
-    mkdir "$work/config"
-    printf '[engine]\nconmon_path = ["%s"]\n[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=2048:2048"]\n' \
-        "$work/root/usr/bin/conmon" >"$work/config/containers.conf"
-    CONTAINERS_CONF=$work/config/containers.conf CONMON_PATH=$work/root/usr/bin/conmon "$top/debian/tests/podman"
-fi
+works "$work/root/usr/bin/conmon"
 dnf downgrade conmon
 is 2:2.1.13 "a downgrade"
 dnf --repofrompath "ours,file://$work/ours" upgrade
