@@ -3,7 +3,7 @@
 //!
 //! The steps are not inlined: their frames would make up the stack of a monitor that waits.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -237,8 +237,10 @@ fn start<'a>(
     let strangers = if config.sync { sys::process::children() } else { Vec::new() };
     launch::become_subreaper()?;
     let ends = Ends::create(config)?;
+    let argv = argv::build(config, ends.console.as_ref().map(ConsoleSocket::path));
+    trace_call(diag, &argv);
     let mut sockets = Sockets::create(config, diag)?;
-    match spawn_runtime(config, diag, &ready, &ends, pipes, &sockets) {
+    match spawn_runtime(config, &argv, &ready, &ends, pipes, &sockets) {
         Err(failure) => {
             sockets.remove(diag);
             Err(failure)
@@ -405,10 +407,22 @@ fn stall_timeout(terminal: bool, value: Option<&OsStr>) -> Option<Duration> {
     Some(timeout).filter(|timeout| !timeout.is_zero())
 }
 
+/// Says how the runtime will be called, before the sockets are made, as newest does.
+fn trace_call(diag: &Diagnostics, argv: &[OsString]) {
+    if diag.enabled(Level::Trace) {
+        let mut text = b"calling runtime args: ".to_vec();
+        for argument in argv {
+            text.extend_from_slice(argument.as_bytes());
+            text.push(b' ');
+        }
+        diag.trace(text);
+    }
+}
+
 /// Tells a waiting caller that the attach socket is there, then starts the runtime.
 fn spawn_runtime(
     config: &Config,
-    diag: &Diagnostics,
+    argv: &[OsString],
     ready: &Ready,
     ends: &Ends,
     pipes: &mut CallerPipes,
@@ -417,18 +431,9 @@ fn spawn_runtime(
     if let (Some(_), Some(pipe)) = (&sockets.attach, &mut pipes.attach) {
         pipe.report(0, b"")?;
     }
-    let argv = argv::build(config, ends.console.as_ref().map(ConsoleSocket::path));
-    if diag.enabled(Level::Trace) {
-        let mut text = b"calling runtime args: ".to_vec();
-        for argument in &argv {
-            text.extend_from_slice(argument.as_bytes());
-            text.push(b' ');
-        }
-        diag.trace(text);
-    }
     let signals = Signals::block(ready.signal_mask)?;
     let runtime = spawn(&Spawn {
-        argv: &argv,
+        argv,
         stdio: ends.runtime_stderr.as_ref().map(|stderr| Stdio {
             stdin: ends.runtime_stdin.as_ref(),
             stdout: ends.runtime_stdout.as_ref(),

@@ -15,6 +15,7 @@ use nix::sys::uio::writev;
 use crate::diagnostics::Diagnostics;
 use crate::log::entry::PIECES;
 use crate::sys::datagrams::send_each;
+use crate::sys::errno::describe;
 
 /// What became of a batch of entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +67,8 @@ impl JournalSocket {
             Err(Errno::ENOENT) if self.socket.is_none() => Sent::Entries(entries.len()),
             Err(errno) => {
                 if self.dropped_entries == 0 {
-                    diag.warn_errno("sd_journal_sendv:", errno);
+                    // A formatted message since 2.2.0: its label in syslog is that of a plain warning.
+                    diag.warn(format!("sd_journal_sendv: {}", describe(errno)));
                 }
                 // Without a connection all entries share the fate of the first.
                 let count = if self.socket.is_some() { 1 } else { entries.len() };
