@@ -152,7 +152,7 @@ fn a_monitor_that_dies_at_once_is_an_observation() {
     if !is_root() {
         return;
     }
-    let text = "why = \"x\"\nruntimes = [\"crun\"]\nsteps = [\"create\", \"wait exit\"]\n";
+    let text = "why = \"x\"\nno_container = \"it dies\"\nruntimes = [\"crun\"]\nsteps = [\"create\", \"wait exit\"]\n";
     let directory = scenarios(text);
     let dying = monitor(directory.path(), "echo sorry >&2; kill -SEGV $$");
     suite()
@@ -353,6 +353,21 @@ fn a_run_may_end_at_the_first_failure() {
             .and(contains("ok 3 - area/name crun # SKIP not played"))
             .and(contains("\n1..3\nBail out! stopped at the first failure\n")),
     );
+}
+
+#[test]
+fn a_scenario_that_shows_nothing_fails() {
+    if !is_root() {
+        return;
+    }
+    let none =
+        "why = \"x\"\nruntimes = [\"standin\"]\nsteps = [\"run\", \"wait exit\"]\n[standin]\n";
+    let directory = scenarios(none);
+    both_the_reference(&directory).assert().code(1).stdout(contains("no container ran"));
+    let idle = "why = \"x\"\nruntimes = [\"crun\"]\nsteps = [\"run\", \"wait exit\"]\n[[ignore]]\npath = \"logs.two\"\nwhy = \"y\"\n";
+    let directory = scenarios(idle);
+    let nothing = "`ignore`: nothing is at `logs.two` on either side";
+    both_the_reference(&directory).assert().code(1).stdout(contains(nothing));
 }
 
 #[test]

@@ -20,7 +20,7 @@ use suite::{scenarios, suite};
 
 const REFERENCE: &str = "/usr/bin/conmon";
 
-const TEXT: &str = "why = 'x'\nruntimes = ['standin']\nsteps = ['run', 'wait exit']\n[standin]\n";
+const TEXT: &str = "why = 'x'\nruntimes = ['standin']\nno_container = 'z'\nsteps = ['run', 'wait exit']\n[standin]\n";
 
 fn record(directory: &Path, name: &str) -> PathBuf {
     let path = directory.join(name);

@@ -37,6 +37,9 @@ impl Scenario {
         if data.why.trim().is_empty() {
             return Err(fault("why", "`why` must say what the scenario is for"));
         }
+        if data.no_container.as_ref().is_some_and(|why| why.trim().is_empty()) {
+            return Err(fault("no_container", "`no_container` must say why none runs"));
+        }
         if let Some(rule) = data.rules.iter().find(|rule| !is_rule(rule)) {
             return Err(fault(rule, format!("`{rule}` is no rule: `rules` are like LOG-12")));
         }
@@ -67,7 +70,7 @@ impl Scenario {
         for mount in &data.mounts {
             self.placeholders(&mount.at)?;
         }
-        for excuse in data.ignore.iter().chain(&data.unordered) {
+        for excuse in data.ignore.iter().chain(&data.unordered).chain(&data.joined) {
             if excuse.why.trim().is_empty() {
                 return Err(fault(&excuse.path, "a reason is missing: `why`"));
             }
@@ -326,6 +329,10 @@ mod tests {
     fn refuses_with_file_line_and_reason() {
         for (text, expected) in [
             ("why = \"x\"\nnope = 1\nsteps = []\n", "name.toml:2: unknown field `nope`"),
+            (
+                "why = \"x\"\nsteps = [\"run\"]\ncompare = [\"unmet\"]\n",
+                "name.toml:3: unknown field `compare`",
+            ),
             ("why = \"x\"\nsteps = [\n\"run\",\n\"fly\"]\n", "name.toml:4: unknown step `fly`"),
             (
                 "why = \"x\"\nsteps = [\"run\",\n\"send a x\"]\n",

@@ -55,6 +55,8 @@ pub struct Data {
     pub reference: Option<semver::VersionReq>,
     #[serde(default)]
     pub needs: Vec<Need>,
+    /// Why no container runs; without it one must.
+    pub no_container: Option<String>,
     #[serde(default = "default_deadline")]
     pub deadline: f64,
     #[serde(default)]
@@ -72,13 +74,16 @@ pub struct Data {
     #[serde(default)]
     pub mounts: Vec<SmallMount>,
     pub steps: Vec<Spanned<String>>,
-    pub compare: Option<Vec<String>>,
+    /// Compared besides what always is.
     #[serde(default)]
     pub also: Vec<String>,
     #[serde(default)]
     pub ignore: Vec<Excuse>,
     #[serde(default)]
     pub unordered: Vec<Excuse>,
+    /// Lists of log lines in which partial lines are put together first.
+    #[serde(default)]
+    pub joined: Vec<Excuse>,
     #[serde(default)]
     pub allowed: Vec<Allowed>,
     #[serde(default)]
@@ -279,7 +284,7 @@ pub struct SmallMount {
     pub size: u64,
 }
 
-/// A path left out of the comparison, and why that is right.
+/// A path that is left out of the comparison, or compared less strictly, and why that is right.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Excuse {
@@ -328,6 +333,13 @@ fn real_runtimes() -> Vec<RuntimeKind> {
 
 fn default_deadline() -> f64 {
     DEADLINE_SECONDS
+}
+
+impl Data {
+    /// Whether a container or a session has a terminal. The kernel hands out a line of one and its end in one read or in two.
+    pub fn has_terminal(&self) -> bool {
+        self.container.tty || self.exec.values().any(|session| session.tty)
+    }
 }
 
 impl Scenario {

@@ -1,6 +1,10 @@
 //! Judging differences: against what a scenario allows, what is known, and what must hold. The same for every table.
 
+mod container;
+mod descriptors;
 pub mod diff;
+pub mod fields;
+mod partial;
 
 use std::path::Path;
 
@@ -214,6 +218,10 @@ pub struct Rules<'a> {
 impl Rules<'_> {
     /// Whether a monitor that is known to be wrong there may miss what had to hold: the reference, or both where they are equals.
     fn excuses(&self, side: &str, unmet: &Unmet) -> bool {
+        self.excuses_field(side, &unmet.path)
+    }
+
+    fn excuses_field(&self, side: &str, path: &str) -> bool {
         let known = |entry: &Divergence| match self.equals {
             _ if entry.kind == Kind::Limit => false,
             true => entry.names(self.name, self.runtime),
@@ -223,7 +231,7 @@ impl Rules<'_> {
             && self
                 .known
                 .iter()
-                .any(|entry| known(entry) && entry.path.any(|pattern| names(pattern, &unmet.path)))
+                .any(|entry| known(entry) && entry.path.any(|pattern| names(pattern, path)))
     }
 }
 
@@ -281,6 +289,14 @@ pub fn judge(rules: &Rules<'_>, reference: Option<&Seen>, candidate: &Seen) -> V
             }
         }
     }
+    if let Some(data) = rules.data {
+        let sides = [(REFERENCE, reference), (CANDIDATE, Some(candidate))];
+        let sides =
+            sides.map(|(side, seen)| (side, seen, rules.excuses_field(side, container::FIELD)));
+        verdict.broken.extend(container::fault(data.no_container.as_deref(), &sides));
+        let seen: Vec<&Value> = reference.into_iter().chain([candidate]).collect();
+        verdict.broken.extend(fields::faults(data, &fields::Fields::of(&seen)));
+    }
     for expect in rules.data.into_iter().flat_map(|data| &data.expect) {
         if expect.of == Side::Both {
             if let Some(reference) = reference {
@@ -303,13 +319,15 @@ fn prepared(rules: &Rules<'_>, value: &Value) -> Value {
         let internal = INTERNAL.iter().any(|pattern| names(pattern, path));
         let ignored = data.ignore.iter().any(|excuse| names(&excuse.path, path));
         let on_the_way = |pattern: &String| !is_leaf && leads(path, pattern);
-        let wanted = data.compare.as_ref().is_none_or(|patterns| {
-            patterns.iter().any(|pattern| names(pattern, path) || on_the_way(pattern))
-        });
-        !ignored && ((wanted && !internal) || asked(path) || data.also.iter().any(on_the_way))
+        !ignored && (!internal || asked(path) || data.also.iter().any(on_the_way))
     });
+    at_lists("", "syslog", &mut value, &descriptors::name);
+    let joined = data.joined.iter().map(|excuse| excuse.path.as_str());
+    for path in joined.chain(data.has_terminal().then_some("logs.**.lines")) {
+        at_lists("", path, &mut value, &partial::join);
+    }
     for excuse in &data.unordered {
-        sort("", &excuse.path, &mut value);
+        at_lists("", &excuse.path, &mut value, &|list| list.sort_by_key(Value::to_string));
     }
     value
 }
@@ -325,18 +343,19 @@ fn leads(path: &str, pattern: &str) -> bool {
         || (start.len() < pattern.len() && glob(&format!("{start}**"), path, '.'))
 }
 
-fn sort(path: &str, pattern: &str, value: &mut Value) {
+/// Changes every list that a pattern names.
+fn at_lists(path: &str, pattern: &str, value: &mut Value, change: &dyn Fn(&mut Vec<Value>)) {
     let join = |key: &str| if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
     match value {
-        Value::Array(list) if glob(pattern, path, '.') => list.sort_by_key(Value::to_string),
+        Value::Array(list) if glob(pattern, path, '.') => change(list),
         Value::Array(list) => {
             for (index, inner) in list.iter_mut().enumerate() {
-                sort(&join(&index.to_string()), pattern, inner);
+                at_lists(&join(&index.to_string()), pattern, inner, change);
             }
         }
         Value::Object(map) => {
             for (key, inner) in map.iter_mut() {
-                sort(&join(key), pattern, inner);
+                at_lists(&join(key), pattern, inner, change);
             }
         }
         _ => {}
