@@ -294,8 +294,11 @@ pub fn judge(rules: &Rules<'_>, reference: Option<&Seen>, candidate: &Seen) -> V
         let sides =
             sides.map(|(side, seen)| (side, seen, rules.excuses_field(side, container::FIELD)));
         verdict.broken.extend(container::fault(data.no_container.as_deref(), &sides));
-        let seen: Vec<&Value> = reference.into_iter().chain([candidate]).collect();
-        verdict.broken.extend(fields::faults(data, &fields::Fields::of(&seen)));
+        // Two that are known to do less need not have what only a good candidate has.
+        if !rules.equals {
+            let seen: Vec<&Value> = reference.into_iter().chain([candidate]).collect();
+            verdict.broken.extend(fields::faults(data, &fields::Fields::of(&seen)));
+        }
     }
     for expect in rules.data.into_iter().flat_map(|data| &data.expect) {
         if expect.of == Side::Both {
