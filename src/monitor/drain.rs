@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
+use nix::unistd::Pid;
 
 use super::Monitor;
 use super::delivery::{Goal, Outcome};
@@ -45,7 +46,14 @@ impl Monitor<'_> {
         if self.log.is_blocked() {
             self.serve(Goal::Log, Some(ended + LOG_PATIENCE));
         }
-        self.sync_log(ended + RECORD_DEADLINE);
+        let syncing = self.begin_sync(ended + RECORD_DEADLINE);
+        // Beside the disk, not behind it: what else has to be done before the exit files exist.
+        self.inherited.close();
+        self.attach_pipe = None;
+        self.log.release_buffers();
+        if let Some(syncing) = syncing {
+            self.await_sync(&syncing);
+        }
         if let Some(attach) = &mut self.attach {
             // Clients that have everything see the end before the exit files exist.
             attach.end_output(sys::time::monotonic(), self.diag);
@@ -69,28 +77,45 @@ impl Monitor<'_> {
         }
     }
 
-    /// Has the log on disk, but waits only so long: a child does the waiting.
-    fn sync_log(&mut self, deadline: Duration) {
-        let Some(log) = self.log.sync_target() else { return };
+    /// Begins to have the log on disk; a child does the waiting. `None`: there is nothing to wait
+    /// for.
+    fn begin_sync(&mut self, deadline: Duration) -> Option<Syncing> {
+        let log = self.log.sync_target()?;
         if is_in_memory(log) {
             // There is no disk to wait for.
             let _ = nix::unistd::fsync(log);
-            return;
+            return None;
         }
-        let outcome = match sys::process::sync_in_child(log) {
+        match sys::process::sync_in_child(log) {
             Ok(child) => {
                 let patience = sys::time::monotonic() + SYNC_PATIENCE;
-                match self.serve(Goal::Child(child), Some(patience.min(deadline))) {
-                    Outcome::Ended(Ended::Exited(errno @ 1..)) => Err(Errno::from_raw(errno)),
-                    _ => Ok(()),
-                }
+                return Some(Syncing { child, until: patience.min(deadline) });
             }
-            Err(_) => nix::unistd::fsync(log),
-        };
-        if let Err(errno) = outcome {
+            Err(_) => self.say_unsynced(nix::unistd::fsync(log)),
+        }
+        None
+    }
+
+    /// Waits until the log is on disk, but only so long.
+    fn await_sync(&mut self, syncing: &Syncing) {
+        let outcome = self.serve(Goal::Child(syncing.child), Some(syncing.until));
+        if let Outcome::Ended(Ended::Exited(errno @ 1..)) = outcome {
+            self.say_unsynced(Err(Errno::from_raw(errno)));
+        }
+    }
+
+    fn say_unsynced(&self, synced: nix::Result<()>) {
+        if let Err(errno) = synced {
             self.diag.warn_errno("Failed to sync log file before exit:", errno);
         }
     }
+}
+
+/// A log on its way to the disk.
+struct Syncing {
+    child: Pid,
+    /// How long the record waits for it.
+    until: Duration,
 }
 
 fn is_in_memory(file: BorrowedFd<'_>) -> bool {

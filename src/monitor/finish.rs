@@ -40,8 +40,6 @@ impl Monitor<'_> {
             notify.forward_rest(self.diag);
         }
         self.deliver_last_output();
-        self.inherited.close();
-        self.attach_pipe = None;
 
         // A log can only be renewed while it is there.
         self.obey_last_commands();
