@@ -52,7 +52,7 @@ pub(crate) struct OomWatch {
 }
 
 enum Kind {
-    V1 { events: EventFd, event_control: PathBuf, _oom_control: File },
+    V1 { events: EventFd, event_control: PathBuf, oom_control: Option<File> },
     V2(V2),
 }
 
@@ -158,13 +158,24 @@ impl OomWatch {
         }
     }
 
+    /// Whether it has a descriptor to give up for the one that [`Self::final_check`] needs.
+    pub(crate) fn has_descriptor_to_spare(&self) -> bool {
+        match &self.kind {
+            Kind::V1 { oom_control, .. } => oom_control.is_some(),
+            Kind::V2(v2) => v2.inotify.is_some(),
+        }
+    }
+
     /// Looks once more, after the container's end: the last event may not have come through.
+    /// Nothing comes after it, so first of all the descriptor to spare is given up.
     pub(crate) fn final_check(mut self, ended: Option<Ended>, diag: &Diagnostics) {
         match &mut self.kind {
-            Kind::V1 { events, event_control, .. } => {
+            Kind::V1 { events, event_control, oom_control } => {
+                *oom_control = None;
                 on_v1_event(events, event_control, &self.directories, diag);
             }
             Kind::V2(v2) => {
+                v2.inotify = None;
                 let killed = ended == Some(Ended::Signalled(libc::SIGKILL));
                 v2.look(&self.directories, diag);
                 if v2.gone
@@ -252,7 +263,7 @@ fn start_v1(group: &Path, diag: &Diagnostics) -> Option<Kind> {
         diag.warn_errno("Failed to write to cgroup.event_control", errno_of(&error));
         return None;
     }
-    Some(Kind::V1 { events, event_control, _oom_control: oom_control })
+    Some(Kind::V1 { events, event_control, oom_control: Some(oom_control) })
 }
 
 /// Returns whether the watch goes on: not after the group is gone.
@@ -362,5 +373,7 @@ fn errno_of(error: &std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
+#[cfg(test)]
+mod last_look;
 #[cfg(test)]
 mod tests;
