@@ -175,9 +175,15 @@ impl Monitor<'_> {
             }
             _ => {}
         }
-        let strangers = &self.strangers;
-        for pid in sys::process::children().into_iter().filter(|pid| !strangers.contains(pid)) {
-            let _ = kill(pid, Signal::SIGKILL);
+        let mut left = sys::process::children();
+        left.retain(|pid| !self.strangers.contains(pid));
+        for pid in &left {
+            let _ = kill(*pid, Signal::SIGKILL);
+        }
+        // What is killed takes its time to go, and whoever is told of the failure may look.
+        let end = sys::time::monotonic() + KILL_PATIENCE;
+        for pid in left {
+            reap_until(&self.signals, end.saturating_sub(sys::time::monotonic()), pid);
         }
     }
 }

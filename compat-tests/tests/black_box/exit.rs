@@ -203,6 +203,24 @@ fn remembers_a_container_that_ends_before_its_runtime(
     assert!(world.output("stdout").starts_with("quick"), "{:?}", world.log());
 }
 
+/// F6: what has much memory to give back takes its time to go when it is killed.
+#[test]
+fn a_container_that_cannot_be_watched_is_gone_when_that_is_told() {
+    let world = World::new(Candidate);
+    let go = world.text("go");
+    let verbs = ["alloc", "300", "touch", &world.text("ready"), "sleep-forever"];
+    world.script(&verbs, &[&["container"], &["wait-file", &go]]);
+    let mut monitor = world.create().with(&["--sync"]).sync_pipe().start();
+    crate::facts::await_file(&world.path("ready"));
+    let is_container = |pid: &i32| crate::facts::status(*pid, "Name") == "payload";
+    let container = world.processes().into_iter().find(is_container).unwrap();
+    fs::write(&go, "").unwrap();
+    let report = monitor.sync().report().unwrap();
+    assert!(report.starts_with("{\"data\": -1"), "{report}");
+    assert!(!Path::new(&format!("/proc/{container}")).exists());
+    assert_eq!(monitor.code(), 1);
+}
+
 /// A7: the original ends at once (2.1.6) or never (2.2), and makes up a status.
 #[rstest]
 #[case::reference(Reference, true)]
