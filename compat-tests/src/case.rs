@@ -15,6 +15,7 @@ use crate::host::subject::{Subject, is_ours};
 use crate::host::traits::Traits;
 use crate::scenario::RuntimeKind;
 use crate::stop;
+use crate::text::glob;
 use crate::verdict::{self, Divergence, Kind, Rules, Seen, Verdict};
 use crate::world::programs::Fault;
 
@@ -362,7 +363,8 @@ impl Comparison {
 
     /// Known divergences that should have shown in these outcomes and did not.
     ///
-    /// An entry with a pattern is judged only when every case was played (`complete`).
+    /// Each name an entry gives is judged for itself; one with a pattern only when every case was played (`complete`). Cases that
+    /// allow several outcomes of what the entry is about do not count.
     pub fn stale(&self, outcomes: &[Outcome], complete: bool) -> Vec<&Divergence> {
         let judged: Vec<(&Arc<dyn Case>, &Verdict, bool)> = outcomes
             .iter()
@@ -379,20 +381,27 @@ impl Comparison {
             }
             _ => {
                 let known = entry.concerns(case.name(), case.runtime(), &self.traits);
-                !self.equals && compared && known
+                let allowed = case.judging().is_some_and(|data| {
+                    data.allowed.iter().any(|allowed| entry.is_about(&allowed.path))
+                });
+                !self.equals && compared && known && !allowed
             }
+        };
+        let is_stale = |index: usize, entry: &Divergence, name: &str| {
+            let mut concerned = judged
+                .iter()
+                .filter(|(case, _, _)| glob(name, case.name(), '/'))
+                .filter(|(case, _, compared)| concerns(entry, case.as_ref(), *compared))
+                .peekable();
+            let ran = concerned.peek().is_some();
+            let fired =
+                concerned.any(|(_, verdict, _)| verdict.explained.iter().any(|(_, i)| *i == index));
+            ran && !fired && (complete || !name.contains('*'))
         };
         let entries = self.known.iter().enumerate();
         entries
             .filter(|(index, entry)| {
-                let mut concerned = judged
-                    .iter()
-                    .filter(|(case, _, compared)| concerns(entry, case.as_ref(), *compared))
-                    .peekable();
-                let ran = concerned.peek().is_some();
-                let fired = concerned
-                    .any(|(_, verdict, _)| verdict.explained.iter().any(|(_, i)| i == index));
-                ran && !fired && (complete || entry.is_exact())
+                entry.scenario.each().iter().any(|name| is_stale(*index, entry, name))
             })
             .map(|(_, entry)| entry)
             .collect()

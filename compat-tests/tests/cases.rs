@@ -88,7 +88,7 @@ fn is_fresh(comparison: &Comparison, outcomes: &Mutex<Vec<Outcome>>, complete: b
     let outcomes = outcomes.lock().map_or_else(|_| Vec::new(), |outcomes| outcomes.clone());
     let stale = comparison.stale(&outcomes, complete);
     for entry in &stale {
-        let (cases, path) = (entry.scenario.joined(), entry.path.joined());
+        let (cases, path) = (entry.scenario.joined(), entry.paths());
         let reference = comparison.reference.label();
         eprintln!("{reference}: a known divergence did not show: {cases} {path}: {}", entry.why);
     }

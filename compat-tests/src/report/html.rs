@@ -104,7 +104,7 @@ fn stale(out: &mut String, run: &Run<'_>) {
     }
     out.push_str("<h2>Known divergences that did not show</h2><ul>");
     for entry in run.stale {
-        let name = format!("{}: {}", entry.scenario.joined(), entry.path.joined());
+        let name = format!("{}: {}", entry.scenario.joined(), entry.paths());
         let _ = write!(out, "<li class=\"DIFFERS\">{} — {}", html(&name), html(&entry.why));
     }
     out.push_str("</ul>");

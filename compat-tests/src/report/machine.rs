@@ -80,7 +80,7 @@ pub fn junit(run: &Run<'_>) -> Result<String> {
         for entry in run.stale {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
             status.set_message("did not show").set_description(entry.why.as_str());
-            let name = format!("{} {}", entry.scenario.joined(), entry.path.joined());
+            let name = format!("{} {}", entry.scenario.joined(), entry.paths());
             suite.add_test_case(TestCase::new(name, status));
         }
         report.add_test_suite(suite);

@@ -151,7 +151,7 @@ pub fn summary(run: &Run<'_>) -> String {
             "{} {} {}: {}\n",
             style("known divergence that did not show:").red(),
             entry.scenario.joined(),
-            entry.path.joined(),
+            entry.paths(),
             entry.why
         ));
     }

@@ -53,6 +53,29 @@ fn walk(
     }
 }
 
+/// Tells every field that is the same on both sides, by the paths that [`compare`] would give them.
+pub fn same(path: &str, a: &Value, b: &Value, tell: &mut dyn FnMut(&str, &Value)) {
+    let join = |key: &str| if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            for (key, a) in a {
+                if let Some(b) = b.get(key) {
+                    same(&join(key), a, b, tell);
+                }
+            }
+        }
+        (Value::Array(list), Value::Array(other))
+            if list.len() == other.len() && !is_text(list) && !is_text(other) =>
+        {
+            for (index, (a, b)) in list.iter().zip(other).enumerate() {
+                same(&join(&index.to_string()), a, b, tell);
+            }
+        }
+        _ if a == b => tell(path, a),
+        _ => {}
+    }
+}
+
 fn is_text(list: &[Value]) -> bool {
     list.iter().all(Value::is_string)
 }
@@ -191,6 +214,15 @@ mod tests {
         let paths: Vec<_> = compare(&a, &b).into_iter().map(|d| d.path).collect();
         assert_eq!(paths, ["m.x", "m.y", "only"]);
         assert!(compare(&a, &a).is_empty());
+    }
+
+    #[test]
+    fn tells_what_is_the_same() {
+        let a = json!({"m": {"x": 1, "y": ["a", "b"]}, "only": true, "l": [{"k": 1}, {"k": 2}]});
+        let b = json!({"m": {"x": 2, "y": ["a", "b"]}, "l": [{"k": 1}, {"k": 3}]});
+        let mut told = Vec::new();
+        same("", &a, &b, &mut |path, value| told.push((path.to_owned(), value.clone())));
+        assert_eq!(told, [("m.y".into(), json!(["a", "b"])), ("l.0.k".into(), json!(1))]);
     }
 
     #[test]

@@ -4,13 +4,11 @@ mod container;
 mod descriptors;
 pub mod diff;
 pub mod fields;
+mod known;
 mod partial;
 
-use std::path::Path;
-
-use anyhow::{Context, Result};
-use semver::VersionReq;
-use serde::{Deserialize, Serialize};
+use anyhow::Result;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::host::traits::Traits;
@@ -18,137 +16,7 @@ use crate::observation::{INTERNAL, Observation};
 use crate::scenario::{Data, Expect, RuntimeKind, Side};
 use crate::text::{glob, names};
 use diff::Difference;
-
-/// One entry of `fixtures/divergences.toml`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Divergence {
-    /// Globs over the names of scenarios and of other tables' cases.
-    pub scenario: OneOrMany,
-    /// Globs over the paths of observations.
-    pub path: OneOrMany,
-    #[serde(default = "any_version")]
-    pub reference: VersionReq,
-    /// Only for references that do, or do not, keep the mode of a file they replace.
-    pub keeps_mode: Option<bool>,
-    pub runtime: Option<RuntimeKind>,
-    pub kind: Kind,
-    pub why: String,
-    pub doc: String,
-    /// Globs over both values, to say what exactly is known.
-    pub from: Option<String>,
-    pub to: Option<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl OneOrMany {
-    fn any(&self, fits: impl Fn(&str) -> bool) -> bool {
-        match self {
-            Self::One(one) => fits(one),
-            Self::Many(many) => many.iter().any(|one| fits(one)),
-        }
-    }
-
-    /// The patterns, for showing.
-    pub fn joined(&self) -> String {
-        match self {
-            Self::One(one) => one.clone(),
-            Self::Many(many) => many.join(", "),
-        }
-    }
-
-    fn is_exact(&self) -> bool {
-        match self {
-            Self::One(one) => !one.contains('*'),
-            Self::Many(many) => many.iter().all(|one| !one.contains('*')),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// The reference does something wrong.
-    Defect,
-    /// The reference is of another version.
-    Version,
-    /// Ours does more, on purpose.
-    Improvement,
-    /// Nothing better can be had of ours in a case that is judged without a reference.
-    Limit,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    divergence: Vec<Divergence>,
-}
-
-fn any_version() -> VersionReq {
-    VersionReq::STAR
-}
-
-/// Reads the known divergences.
-///
-/// # Errors
-///
-/// The file, and where in it.
-pub fn load(path: &Path) -> Result<Vec<Divergence>> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    parse(&text).with_context(|| format!("in {}", path.display()))
-}
-
-/// Reads known divergences from the text of a file.
-///
-/// # Errors
-///
-/// What is wrong with it.
-pub fn parse(text: &str) -> Result<Vec<Divergence>> {
-    let file: File = toml::from_str(text)?;
-    Ok(file.divergence)
-}
-
-impl Divergence {
-    /// Whether the entry speaks about this case with this runtime.
-    pub fn concerns(&self, case: &str, runtime: Option<RuntimeKind>, reference: &Traits) -> bool {
-        self.names(case, runtime)
-            && self.reference.matches(&reference.level)
-            && self.keeps_mode.is_none_or(|keeps| keeps == reference.keeps_mode)
-    }
-
-    /// Whether the entry speaks about this case, whatever the reference.
-    pub fn names(&self, case: &str, runtime: Option<RuntimeKind>) -> bool {
-        self.scenario.any(|pattern| glob(pattern, case, '/'))
-            && self.runtime.is_none_or(|only| runtime == Some(only))
-    }
-
-    fn covers(&self, difference: &Difference) -> bool {
-        let text = |value: &Option<Value>| match value {
-            None => "(absent)".to_string(),
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-        };
-        let fits = |pattern: &Option<String>, value: &Option<Value>| {
-            pattern.as_ref().is_none_or(|p| glob(p, &text(value), '\u{0}'))
-        };
-        self.path.any(|pattern| names(pattern, &difference.path))
-            && fits(&self.from, &difference.reference)
-            && fits(&self.to, &difference.candidate)
-    }
-
-    /// Whether one scenario decides if the entry is stale.
-    pub fn is_exact(&self) -> bool {
-        self.scenario.is_exact()
-    }
-}
+pub use known::{Divergence, Kind, load, parse};
 
 /// What came of one comparison.
 #[derive(Debug, Clone, Default)]
@@ -228,10 +96,7 @@ impl Rules<'_> {
             false => entry.concerns(self.name, self.runtime, self.reference),
         };
         (self.equals || side == REFERENCE)
-            && self
-                .known
-                .iter()
-                .any(|entry| known(entry) && entry.path.any(|pattern| names(pattern, path)))
+            && self.known.iter().any(|entry| known(entry) && entry.is_about(path))
     }
 }
 
@@ -288,6 +153,9 @@ pub fn judge(rules: &Rules<'_>, reference: Option<&Seen>, candidate: &Seen) -> V
                 None => verdict.unexpected.push(difference),
             }
         }
+        if !rules.equals {
+            gone_back(rules, &a, &b, &mut verdict);
+        }
     }
     if let Some(data) = rules.data {
         let sides = [(REFERENCE, reference), (CANDIDATE, Some(candidate))];
@@ -311,6 +179,32 @@ pub fn judge(rules: &Rules<'_>, reference: Option<&Seen>, candidate: &Seen) -> V
         }
     }
     verdict
+}
+
+/// Notes where the candidate has what the reference has, although it is known to have something else there.
+fn gone_back(rules: &Rules<'_>, reference: &Value, candidate: &Value, verdict: &mut Verdict) {
+    let concerned: Vec<&Divergence> = rules
+        .known
+        .iter()
+        .filter(|entry| entry.concerns(rules.name, rules.runtime, rules.reference))
+        .collect();
+    let mut look = |path: &str, both: Option<&Value>| {
+        let missing = concerned.iter().find_map(|entry| Some((entry.missing(path, both)?, *entry)));
+        if let Some((to, entry)) = missing.filter(|_| !is_allowed_path(rules, path)) {
+            let found = both.map_or_else(|| "absent".to_owned(), Value::to_string);
+            verdict.broken.push(format!(
+                "candidate: {path} is {found} as the reference's, and should be `{to}`: {}",
+                entry.why
+            ));
+        }
+    };
+    diff::same("", reference, candidate, &mut |path, both| look(path, Some(both)));
+    let paths = concerned.iter().flat_map(|entry| entry.exact_paths());
+    for path in paths.collect::<std::collections::BTreeSet<_>>() {
+        if diff::lookup(reference, path).is_none() && diff::lookup(candidate, path).is_none() {
+            look(path, None);
+        }
+    }
 }
 
 /// An observation without what is not compared, unordered lists sorted.
@@ -480,5 +374,49 @@ mod tests {
         ] {
             assert_eq!(leads(path, pattern), expected, "{path} {pattern}");
         }
+    }
+
+    fn judged(entries: &str, reference: &Value, candidate: &Value) -> Verdict {
+        let known = parse(entries).unwrap();
+        let traits = Traits {
+            level: semver::Version::new(2, 1, 6),
+            keeps_mode: false,
+            level_from: String::new(),
+            keeps_mode_from: String::new(),
+        };
+        let rules = Rules {
+            name: "area/case",
+            runtime: None,
+            data: None,
+            known: &known,
+            reference: &traits,
+            equals: false,
+        };
+        let seen = |value: &Value| Seen { value: value.clone(), unmet: Vec::new() };
+        judge(&rules, Some(&seen(reference)), &seen(candidate))
+    }
+
+    #[test]
+    fn a_candidate_that_has_gone_back_is_wrong() {
+        let entries = "[[divergence]]\nscenario = '**'\nkind = 'defect'\nwhy = 'known'\ndoc = 'd'\n\
+                       fields = [{ path = 'end', from = 'exited 1', to = 'exited 0' }, \
+                       { path = 'file', from = '(absent)', to = 'there' }]\n";
+        let value = |end: &str, file: Option<&str>| serde_json::json!({"end": end, "file": file});
+        let without = |end: &str| serde_json::json!({"end": end});
+        let good = judged(entries, &without("exited 1"), &value("exited 0", Some("there")));
+        assert!(good.is_good() && good.explained.len() == 2, "{good:?}");
+        let back = judged(entries, &without("exited 1"), &value("exited 1", Some("there")));
+        assert_eq!(
+            back.broken,
+            ["candidate: end is \"exited 1\" as the reference's, and should be `exited 0`: known"]
+        );
+        let absent = judged(entries, &without("exited 1"), &without("exited 0"));
+        assert_eq!(
+            absent.broken,
+            ["candidate: file is absent as the reference's, and should be `there`: known"]
+        );
+        let mended =
+            judged(entries, &value("exited 0", Some("there")), &value("exited 0", Some("there")));
+        assert!(mended.is_good() && mended.explained.is_empty(), "{mended:?}");
     }
 }
