@@ -24,6 +24,8 @@ pub struct Divergence {
     /// Only for references that do, or do not, keep the mode of a file they replace.
     pub keeps_mode: Option<bool>,
     pub runtime: Option<RuntimeKind>,
+    /// Whether what `from` says is right in some of these scenarios, so that the same on both sides tells nothing.
+    pub ambiguous: bool,
     pub kind: Kind,
     pub why: String,
     pub doc: String,
@@ -56,6 +58,8 @@ struct Written {
     reference: VersionReq,
     keeps_mode: Option<bool>,
     runtime: Option<RuntimeKind>,
+    #[serde(default)]
+    ambiguous: bool,
     kind: Kind,
     why: String,
     doc: String,
@@ -150,6 +154,7 @@ impl Divergence {
             reference: written.reference,
             keeps_mode: written.keeps_mode,
             runtime: written.runtime,
+            ambiguous: written.ambiguous,
             kind: written.kind,
             why: written.why,
             doc: written.doc,
@@ -183,9 +188,12 @@ impl Divergence {
 
     /// What a candidate should have at a field where it has what the reference has, if the entry says so.
     pub fn missing(&self, path: &str, both: Option<&Value>) -> Option<&str> {
+        if self.ambiguous {
+            return None;
+        }
         let text = as_text(both);
         let field = self.fields.iter().find(|field| {
-            field.is_about(path) && field.from_fits(&text) && !field.fits(&text, &text)
+            field.is_about(path) && field.fits_reference(&text) && !field.fits(&text, &text)
         })?;
         Some(&field.to)
     }
@@ -228,7 +236,7 @@ impl Field {
         self.path.any(|pattern| names(pattern, path))
     }
 
-    fn from_fits(&self, reference: &str) -> bool {
+    fn fits_reference(&self, reference: &str) -> bool {
         Regex::new(&pattern(&self.from)).is_ok_and(|from| from.is_match(reference))
     }
 
@@ -358,5 +366,9 @@ mod tests {
         assert_eq!(missing("logs.ctr.log.mode", "0640 root"), None);
         assert_eq!(missing("logs.ctr.log.mode", "0755 root"), None);
         assert_eq!(missing("logs.ctr.log.size", "0600 root"), None);
+        let ambiguous = parse(
+            "[[divergence]]\nscenario='a'\nkind='defect'\nwhy='w'\ndoc='d'\npath='p'\nfrom='a'\nto='b'\nambiguous=true\n",
+        );
+        assert_eq!(ambiguous.unwrap()[0].missing("p", Some(&json!("a"))), None);
     }
 }
