@@ -35,11 +35,14 @@ const LOOKS: [Duration; 4] = [
     Duration::from_millis(8),
 ];
 
-/// How long no change of `memory.events` is announced after such a series, at first and at most. At
+/// How long no change of `memory.events` is announced after such a series, at first. At
 /// the end there is one more look: a container that lives at its limit is announced every 10 ms, and
 /// must not be looked after all the time. Each rest is twice as long as the one before, as long as the
 /// next announcement follows soon and nothing is killed. The emptying of the group is always announced.
-const REST: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
+const REST: Duration = Duration::from_millis(500);
+
+/// How often a rest is doubled at most: up to 4 s.
+const DOUBLINGS: u8 = 3;
 
 /// The watch over one container's memory.
 pub(crate) struct OomWatch {
@@ -66,8 +69,8 @@ struct V2 {
     watch: Option<WatchDescriptor>,
     /// When the watch comes back, or the last time that it did.
     rested_at: Duration,
-    /// How long the last rest was.
-    pause: Duration,
+    /// The rests since anything else happened.
+    rests: u8,
     /// The counters cannot be read any more: the group has been removed.
     gone: bool,
 }
@@ -193,9 +196,12 @@ impl OomWatch {
 impl V2 {
     /// Lets the kernel be silent about the counters until the looks and the rest are over.
     fn rest(&mut self, now: Duration) {
-        let goes_on = now < self.rested_at + REST.0;
-        self.pause = if goes_on { (self.pause * 2).clamp(REST.0, REST.1) } else { REST.0 };
-        self.rested_at = now + LOOKS.iter().sum::<Duration>() + self.pause;
+        if now >= self.rested_at + REST {
+            self.rests = 0;
+        }
+        let pause = REST * (1 << self.rests.min(DOUBLINGS));
+        self.rests = self.rests.saturating_add(1);
+        self.rested_at = now + LOOKS.iter().sum::<Duration>() + pause;
         let Some(inotify) = &self.inotify else { return };
         if self.watch.is_some_and(|watch| inotify.rm_watch(watch).is_ok()) {
             self.watch = None;
@@ -209,7 +215,7 @@ impl V2 {
         if self.watch.is_none() {
             self.watch = inotify.add_watch(&self.events, AddWatchFlags::IN_MODIFY).ok();
             if self.watch.is_none() {
-                self.rested_at = now + REST.0;
+                self.rested_at = now + REST;
             }
         }
     }
@@ -223,7 +229,7 @@ impl V2 {
         }
         if self.seen != before {
             // Where one process is killed, others may be soon.
-            self.pause = Duration::ZERO;
+            self.rests = 0;
         }
     }
 }
@@ -327,8 +333,8 @@ fn start_v2(group: &Path, diag: &Diagnostics) -> Kind {
         },
     };
     let seen = Counts::default();
-    let (looks, rested_at, pause, gone) = (None, Duration::ZERO, Duration::ZERO, false);
-    Kind::V2(V2 { inotify, events, seen, looks, watch, rested_at, pause, gone })
+    let (looks, rested_at, rests, gone) = (None, Duration::ZERO, 0, false);
+    Kind::V2(V2 { inotify, events, seen, looks, watch, rested_at, rests, gone })
 }
 
 fn check_v2(events: &Path, seen: &mut Counts, directories: &[PathBuf], diag: &Diagnostics) -> bool {

@@ -126,7 +126,7 @@ fn a_container_that_stays_at_its_limit_is_looked_after_ever_less() {
     let mut now = Duration::from_secs(100);
     let lengths = rests(&mut watch, group.path(), &mut now, 6);
     assert_eq!(lengths, [500, 1000, 2000, 4000, 4000, 4000]);
-    now += REST.0;
+    now += REST;
     assert_eq!(rests(&mut watch, group.path(), &mut now, 2), [500, 1000], "it had recovered");
     std::fs::write(group.path().join("memory.events"), "max 9\noom 1\noom_kill 1\n").unwrap();
     assert!(is_announced(&watch) && watch.on_event(now, &quiet()));
