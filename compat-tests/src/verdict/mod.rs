@@ -158,10 +158,13 @@ pub fn judge(rules: &Rules<'_>, reference: Option<&Seen>, candidate: &Seen) -> V
         }
     }
     if let Some(data) = rules.data {
+        // One of two equals that is judged alone does not know what the scenario is about.
+        let judged = !rules.equals || reference.is_some();
         let sides = [(REFERENCE, reference), (CANDIDATE, Some(candidate))];
         let sides =
             sides.map(|(side, seen)| (side, seen, rules.excuses_field(side, container::FIELD)));
-        verdict.broken.extend(container::fault(data.no_container.as_deref(), &sides));
+        let fault = judged.then(|| container::fault(data.no_container.as_deref(), &sides));
+        verdict.broken.extend(fault.flatten());
         // Two that are known to do less need not have what only a good candidate has.
         if !rules.equals {
             let seen: Vec<&Value> = reference.into_iter().chain([candidate]).collect();
