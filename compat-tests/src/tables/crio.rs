@@ -134,7 +134,7 @@ mod tests {
     }
 
     fn known() -> Vec<Divergence> {
-        let text = "[[divergence]]\nscenario = 'crio/a/b'\npath = 'facts.*'\nkind = 'version'\nwhy = 'w'\ndoc = 'd'\n";
+        let text = "[[divergence]]\nscenario = 'crio/a/b'\npath = 'facts.*'\nkind = 'version'\nwhy = 'w'\ndoc = 'd'\nfrom = '*'\nto = '*'\n";
         verdict::parse(text).unwrap()
     }
 
