@@ -231,7 +231,7 @@ impl Attach {
             // three quarters of its buffer are free.
             client.flush(now, diagnostics);
             if is_due(client) {
-                let seconds = timeout.as_secs_f32();
+                let seconds = timeout.as_secs();
                 let lost = client.cut_off();
                 diagnostics.warn(format!(
                     "Attach client has taken no output for {seconds} s: closing its connection, \
