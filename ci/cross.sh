@@ -4,9 +4,10 @@
 #   ci/cross.sh build ARCH OUT     OUT becomes the binary (statically linked with glibc)
 #   ci/cross.sh test ARCH          below qemu-user where the machine cannot run it itself
 #
-# ARCH is amd64, arm64, arm, 386, ppc64le, riscv64 or s390x, as container engines name them. Needed: gcc for the target with
-# its static C library (Debian: gcc-aarch64-linux-gnu and libc6-dev-arm64-cross, ...) and Rust's standard library for it:
-# rustup's, or Debian's package of the same version as the compiler, which is fetched. Status 3: this machine lacks one.
+# ARCH is amd64, arm64, arm, 386, ppc64le, riscv64 or s390x, as container engines name them, or musl: this machine's
+# architecture with that C library. Needed: gcc for the target with its static C library (Debian: gcc-aarch64-linux-gnu and
+# libc6-dev-arm64-cross, ...; musl-tools) and Rust's standard library for it: rustup's, or Debian's package of the same version
+# as the compiler, which is fetched. Debian has none for musl: it is built from rust-src. Status 3: this machine lacks one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/lib.sh
@@ -25,6 +26,7 @@ arm) target=armv7-unknown-linux-gnueabihf gnu=arm-linux-gnueabihf debian=armhf q
 ppc64le) target=powerpc64le-unknown-linux-gnu gnu=powerpc64le-linux-gnu debian=ppc64el qemu=ppc64le ;;
 riscv64) target=riscv64gc-unknown-linux-gnu gnu=riscv64-linux-gnu debian=riscv64 qemu=riscv64 ;;
 s390x) target=s390x-unknown-linux-gnu gnu=s390x-linux-gnu debian=s390x qemu=s390x ;;
+musl) target=$(uname -m)-unknown-linux-musl gnu=musl debian='' qemu='' ;;
 *) die "unknown architecture $arch" ;;
 esac
 host=$(rustc -vV | sed -n 's/^host: //p')
@@ -40,9 +42,18 @@ export "${variable}_LINKER=$cc"
 
 # The standard library: installed, to be had from rustup, or Debian's package unpacked into a root of its own.
 flags=
+build_std=()
 if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
     if have rustup && [[ $(rustc --print sysroot) == */toolchains/* ]]; then
         rustup target add "$target" >&2 || lacks "no standard library for $target"
+    elif [ "$arch" = musl ]; then
+        [ -e "$(rustc --print sysroot)/lib/rustlib/src/rust/library/std" ] || lacks "rust-src is missing"
+        # std asks for an unwinder's archive by the name that LLVM's has; gcc's does the same.
+        mkdir -p "$work/unwind"
+        ln -sf "$(cc -print-file-name=libgcc_eh.a)" "$work/unwind/libunwind.a"
+        export RUSTC_BOOTSTRAP=1
+        build_std=(-Zbuild-std=std,panic_abort)
+        flags="-Clink-self-contained=no -Lnative=$work/unwind"
     else
         sysroot=$work/sysroot-$arch
         if [ ! -d "$sysroot/lib/rustlib/$target" ]; then
@@ -68,15 +79,16 @@ build)
     echo 'int main(void) { return 0; }' | "$cc" -static -x c -o "$work/probe" - 2>/dev/null || lacks "$cc has no static C library"
     rm -f "$work/probe"
     make --no-print-directory static REPRODUCIBLE=yes RUSTFLAGS="$flags" STATIC_DIR="$work/static-$arch" \
-        CARGOFLAGS="--locked ${CARGO_NET_OFFLINE:+--offline} --target $target" >&2
+        CARGOFLAGS="--locked ${CARGO_NET_OFFLINE:+--offline} --target $target ${build_std[*]}" >&2
     mkdir -p "$(dirname "$out")"
     install -m 755 "$work/static-$arch/conmon" "$out"
     ;;
 test)
     skip=()
     case $target in
-    "$host" | i686-*) # The kernel runs both; the libraries are the cross compiler's.
-        [ "$target" = "$host" ] || export "${variable}_RUNNER=env LD_LIBRARY_PATH=/usr/$gnu/lib"
+    "$host" | *-musl) ;;
+    i686-*) # The kernel runs it; the libraries are the cross compiler's.
+        export "${variable}_RUNNER=env LD_LIBRARY_PATH=/usr/$gnu/lib"
         ;;
     *)
         have "qemu-$qemu" || lacks "qemu-$qemu is missing"
@@ -85,7 +97,7 @@ test)
         skip=(--skip a_child_syncs_a_file)
         ;;
     esac
-    RUSTFLAGS=$flags CARGO_PROFILE_DEV_DEBUG=0 cargo test --locked ${CARGO_NET_OFFLINE:+--offline} -p conmon --bins \
+    RUSTFLAGS=$flags CARGO_PROFILE_DEV_DEBUG=0 cargo test --locked ${CARGO_NET_OFFLINE:+--offline} -p conmon --bins "${build_std[@]}" \
         --target "$target" --target-dir "$work/tests" -- "${skip[@]}"
     ;;
 *) die "build or test, not $mode" ;;
