@@ -6,7 +6,7 @@
 //! 600 bytes, and what is touched here stays with the monitor for its container's life.
 
 use clap::builder::ValueParser;
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::{Arg, ArgAction, Command};
 
 use Kind::{Flag, Help, Int, LongInt, Text, Texts};
 
@@ -109,10 +109,11 @@ impl Row {
         match self.kind {
             Help => arg.action(ArgAction::Help),
             Flag => arg.action(ArgAction::SetTrue),
-            Text => arg.action(ArgAction::Set).value_parser(ValueParser::os_string()),
+            // The lexer has read the integers; a parser of clap's for each type is 7 KB of code.
+            Text | Int | LongInt => {
+                arg.action(ArgAction::Set).value_parser(ValueParser::os_string())
+            }
             Texts => arg.action(ArgAction::Append).value_parser(ValueParser::os_string()),
-            Int => arg.action(ArgAction::Set).value_parser(value_parser!(i32)),
-            LongInt => arg.action(ArgAction::Set).value_parser(value_parser!(i64)),
         }
     }
 }
