@@ -97,12 +97,13 @@ mod tests {
         assert_eq!(reap(process.as_fd()), Ok(Some(libc::SIGTERM)));
         assert_eq!(reap(process.as_fd()), Err(Errno::ECHILD));
         assert_eq!(send_signal(process.as_fd(), Signal::SIGTERM), Err(Errno::ESRCH));
-        // Where the kernel can tell, it tells the truth.
+        // Where the kernel can tell, it tells the truth. An emulator refuses requests it does not know.
         let status = exit_status(process.as_fd());
         assert!([None, Some(libc::SIGTERM)].contains(&status), "{status:?}");
         let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
         let mut numbers = release.split(['.', '-']).map_while(|word| word.parse::<u32>().ok());
-        if (numbers.next(), numbers.next()) >= (Some(6), Some(15)) {
+        let is_emulated = std::env::var_os("CONMON_TEST_EMULATOR").is_some();
+        if !is_emulated && (numbers.next(), numbers.next()) >= (Some(6), Some(15)) {
             assert_eq!(status, Some(libc::SIGTERM));
         }
     }
