@@ -71,14 +71,10 @@ if [ -n "$reference" ] && [ "$reference" != "$monitor" ]; then
         "$(private_dirty reference "$reference")"
 fi
 
-# The compiler that made it, unless that has been stripped, too; its own limit comes before the general one.
-rust=$(LC_ALL=C grep -a -o -m 1 'rustc version [0-9]*\.[0-9]*' "$monitor" | sed 's/.* //' || true)
-own_limit=$(grep -c "^size_bytes_rust_$rust " ci/budget || true)
 failed=0
 while read -r name limit; do
     case $name in
-    size_bytes) [ "$own_limit" = 0 ] || continue && actual=$size ;;
-    "size_bytes_rust_$rust") actual=$size ;;
+    size_bytes) actual=$size ;;
     private_dirty_kib) actual=$dirty ;;
     *) continue ;;
     esac

@@ -1,6 +1,5 @@
 //! Small files that appear whole or not at all.
 
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -78,27 +77,15 @@ fn write_by_way_of(temporary: &Path, path: &Path, content: &[u8]) -> Result<(), 
     let file = open(temporary, flags, Mode::from_bits_truncate(0o666))
         .map_err(|errno| (Step::Create, errno))?;
     let here = nix::fcntl::AT_FDCWD;
-    let written = write_all(&file, content).map_err(|errno| (Step::Write, errno)).and_then(|()| {
-        renameat(here, temporary, here, path).map_err(|errno| (Step::Rename, errno))
-    });
+    let written =
+        sys::fd::write_all(&file, content).map_err(|errno| (Step::Write, errno)).and_then(|()| {
+            renameat(here, temporary, here, path).map_err(|errno| (Step::Rename, errno))
+        });
     if written.is_err() {
         // The name is ours alone; what is left of it helps nobody.
         let _ = unlink(temporary);
     }
     written
-}
-
-fn write_all(file: &OwnedFd, content: &[u8]) -> nix::Result<()> {
-    let mut rest = content;
-    while !rest.is_empty() {
-        match nix::unistd::write(file, rest) {
-            Ok(0) => return Err(Errno::EIO),
-            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
 }
 
 /// Six characters for the end of a temporary name.

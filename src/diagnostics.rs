@@ -3,7 +3,7 @@
 //! A message that cannot be delivered is dropped: reporting must never stop the monitor.
 
 use std::cell::Cell;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -117,15 +117,7 @@ fn joint(text: &Text) -> &'static str {
 
 /// Writes `bytes` to stderr; a failure to do so has nowhere to be reported.
 pub(crate) fn write_stderr(bytes: &[u8]) {
-    let stderr = std::io::stderr();
-    let mut rest = bytes;
-    while !rest.is_empty() {
-        match nix::unistd::write(stderr.as_fd(), rest) {
-            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-            Err(Errno::EINTR) => {}
-            Err(_) => return,
-        }
-    }
+    let _ = sys::fd::write_all(std::io::stderr(), bytes);
 }
 
 /// The system log's socket, spoken to the way syslog(3) does without openlog(3).

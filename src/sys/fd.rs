@@ -1,7 +1,7 @@
 //! Descriptors the process was started with.
 
 use nix::errno::Errno;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 
 /// Up to where descriptors are looked for one by one, when the kernel does not list them.
 const HIGHEST: RawFd = 1024;
@@ -61,6 +61,24 @@ pub(crate) fn duplicate_stdio(number: RawFd) -> nix::Result<OwnedFd> {
     Errno::result(copy)?;
     // SAFETY: the kernel just made this descriptor for us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Writes all of `bytes`, in as many calls as the kernel wants.
+///
+/// # Errors
+///
+/// write(2)'s; `EIO` when it takes nothing.
+pub(crate) fn write_all(fd: impl AsFd, bytes: &[u8]) -> nix::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        match nix::unistd::write(fd.as_fd(), rest) {
+            Ok(0) => return Err(Errno::EIO),
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 /// Closes every descriptor from 3 up, whoever owns it.
