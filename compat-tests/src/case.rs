@@ -337,7 +337,7 @@ impl Comparison {
                     missed if missed.is_empty() => Some(seen),
                     missed => {
                         let (key, missed) = (case.key(), missed.join("; "));
-                        eprintln!("{key}: the reference missed {missed}; once more");
+                        eprintln!("{key}: reference: {missed}; once more");
                         Some(observe()?)
                     }
                 }
@@ -407,3 +407,8 @@ impl Comparison {
             .collect()
     }
 }
+
+#[cfg(test)]
+pub mod fake;
+#[cfg(test)]
+mod tests;

@@ -77,3 +77,121 @@ fn play(comparison: &Comparison, case: &Arc<dyn Case>) -> Outcome {
         Outcome { case: case.clone(), result, took: began.elapsed() }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use anyhow::Result;
+
+    use super::*;
+    use crate::case::fake::{Fake, comparison};
+    use crate::case::{Judged, Side};
+    use crate::clock;
+    use crate::host::Host;
+    use crate::host::subject::Subject;
+    use crate::verdict::Seen;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn table(cases: Vec<Arc<dyn Case>>) -> Table {
+        Table { name: "fake", cases, jobs_per_processor: 1 }
+    }
+
+    fn play_all(table: &Table, jobs: usize, repeat: usize) -> Vec<Outcome> {
+        let (sender, receiver) = channel();
+        run_table(&comparison(Vec::new()), table, jobs, repeat, &sender);
+        drop(sender);
+        receiver.iter().collect()
+    }
+
+    #[test]
+    fn each_case_is_played_as_often_as_asked_however_many_at_once() {
+        let names = ["a/a", "a/b", "a/c"];
+        for (jobs, repeat) in [(1, 1), (2, 3), (9, 2), (0, 1)] {
+            let cases =
+                names.map(|name| Arc::new(Fake::new(name, &["x"], &["x"])) as Arc<dyn Case>);
+            let mut played: BTreeMap<String, usize> = BTreeMap::new();
+            for outcome in play_all(&table(cases.to_vec()), jobs, repeat) {
+                assert_eq!(outcome.word(), "same");
+                *played.entry(outcome.case.key()).or_default() += 1;
+            }
+            let expected = names.map(|name| (name.to_owned(), repeat));
+            assert_eq!(played, BTreeMap::from(expected), "{jobs} jobs");
+        }
+        assert!(play_all(&table(Vec::new()), 2, 1).is_empty());
+    }
+
+    #[test]
+    fn a_panic_of_the_suite_loses_one_case() {
+        let cases: [(&str, &[&'static str]); 3] =
+            [("a/a", &["x"]), ("a/b", &["panic"]), ("a/c", &["x"])];
+        let cases = cases
+            .map(|(name, reference)| Arc::new(Fake::new(name, reference, &["x"])) as Arc<dyn Case>);
+        let outcomes = play_all(&table(cases.to_vec()), 1, 1);
+        let words: Vec<_> = outcomes.iter().map(Outcome::word).collect();
+        assert_eq!(words, ["same", "broken", "same"]);
+        let said = outcomes.iter().find_map(|outcome| match &outcome.result {
+            CaseResult::Broken(reason) => Some(reason.as_str()),
+            _ => None,
+        });
+        assert_eq!(said, Some("the suite panicked: of the suite"));
+    }
+
+    #[test]
+    fn a_run_ends_when_nobody_listens() {
+        let cases = vec![Arc::new(Fake::new("a/a", &["x"], &["x"])) as Arc<dyn Case>];
+        let (sender, receiver) = channel();
+        drop(receiver);
+        // Else it would play for hours.
+        run_table(&comparison(Vec::new()), &table(cases), 2, 100_000_000, &sender);
+    }
+
+    /// Waits for the others, which come if as many are played at once.
+    struct Meeting {
+        name: String,
+        here: Arc<AtomicUsize>,
+        expected: usize,
+    }
+
+    impl Case for Meeting {
+        fn name(&self) -> &str {
+            &self.name
+        }
+
+        fn why(&self) -> &str {
+            "for tests"
+        }
+
+        fn lack(&self, _: &Host) -> Option<String> {
+            None
+        }
+
+        fn observe(&self, _: &Subject, side: Side, _: &Comparison) -> Result<Seen> {
+            self.here.fetch_add(usize::from(side == Side::Reference), Ordering::Relaxed);
+            let all = || self.here.load(Ordering::Relaxed) == self.expected;
+            Ok(Seen { value: clock::until(PATIENCE, all).into(), unmet: Vec::new() })
+        }
+
+        fn play(&self, comparison: &Comparison) -> Result<Judged> {
+            comparison.compare(self)
+        }
+    }
+
+    #[test]
+    fn so_many_are_played_at_once() {
+        let here = Arc::new(AtomicUsize::new(0));
+        let cases = (0..3).map(|number| {
+            let (name, here) = (format!("a/{number}"), here.clone());
+            Arc::new(Meeting { name, here, expected: 3 }) as Arc<dyn Case>
+        });
+        let outcomes = play_all(&table(cases.collect()), 3, 1);
+        let met = outcomes.iter().filter(|outcome| match &outcome.result {
+            CaseResult::Judged(judged) => judged.candidate.value == true,
+            _ => false,
+        });
+        assert_eq!(met.count(), 3);
+    }
+}

@@ -76,6 +76,7 @@ fn a_run_of_nothing_is_not_green() {
         (&["run", "--repeat", "0"][..], "a number from 1 on"),
         (&["run", "--jobs", "0"], "a number from 1 on"),
         (&["run", "--filter", "nowhere"], "no case fits `nowhere`"),
+        (&["run", "--table", "docker"], "possible values: scenarios, crio, podman, faults"),
         (&["list", "--runtime", "docker"], "one of crun, runc, standin"),
         (&["show", "area/other"], "no case `area/other`"),
     ] {

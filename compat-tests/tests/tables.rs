@@ -82,18 +82,6 @@ fn lists_plays_and_reports_a_case_of_any_table(#[case] filter: &str) {
     tap.stdout(contains("\nok 1 - ").and(contains("\n1..1\n")).and(contains(name)));
 }
 
-#[test]
-fn a_run_of_nothing_is_refused() {
-    for (words, reason) in [
-        (["run", "--repeat", "0"], "a number from 1 on"),
-        (["run", "--jobs", "0"], "a number from 1 on"),
-        (["run", "--table", "docker"], "possible values: scenarios, crio, podman, faults"),
-        (["run", "--filter", "no such case"], "no case fits"),
-    ] {
-        Command::new(SUITE).args(words).assert().code(2).stderr(contains(reason));
-    }
-}
-
 #[rstest]
 #[case::podman(PODMAN, "run/passes-the-exit-status-on", "podman/run/passes-the-exit-status-on")]
 #[case::crio(CRIO, "create/reports-the-pid@crun", "crio/create/reports-the-pid crun")]

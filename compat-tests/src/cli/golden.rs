@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use super::run::{Known, Output, compare};
-use super::selection::{Pace, Selection, built_monitor, program, subject};
+use super::run::Play;
+use super::selection::{Pace, Selection, program};
 use crate::case::{Case, CaseResult, Comparison, Judged, Outcome, Side, Source, Table};
 use crate::golden::{self, Golden, Monitor, Record};
 use crate::host::Host;
@@ -43,17 +43,8 @@ pub struct CheckArgs {
     /// The file a `record` wrote
     #[arg(long, value_name = "FILE")]
     golden: PathBuf,
-    /// The monitor in question [default: the workspace's build]
-    #[arg(long, env = "CONMON_CANDIDATE", value_name = "PATH")]
-    candidate: Option<PathBuf>,
     #[command(flatten)]
-    selection: Selection,
-    #[command(flatten)]
-    pace: Pace,
-    #[command(flatten)]
-    output: Output,
-    #[command(flatten)]
-    known: Known,
+    play: Play,
 }
 
 /// A case that is only looked at, and what was seen kept.
@@ -157,15 +148,11 @@ fn revision(data: &Path) -> String {
 
 impl CheckArgs {
     pub fn run(self) -> Result<bool> {
-        let selection = self.selection.of_table(scenarios::NAME);
-        let tables = selection.tables()?;
+        let play = &self.play;
+        let tables = play.selection.of_table(scenarios::NAME).tables()?;
         let golden = Golden::read(&self.golden, &Identity::look(&Host::look()))?;
-        let candidate = subject(self.candidate.as_ref(), &built_monitor()?)?;
-        let mut comparison =
-            Comparison::new(program()?, Source::Recorded(Box::new(golden)), candidate, Vec::new());
-        self.known.teach(&mut comparison, &selection.place)?;
-        let good =
-            compare(&comparison, &tables, &self.pace, &self.output, self.selection.is_complete());
+        let comparison = play.comparison(Source::Recorded(Box::new(golden)))?;
+        let good = play.compare(&comparison, &tables, play.selection.is_complete());
         tell_void(&comparison, &tables);
         good
     }

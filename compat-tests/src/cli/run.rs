@@ -14,6 +14,7 @@ use super::files;
 use super::selection::{Pace, Place, Selection, built_monitor, program, subject};
 use crate::case::{Comparison, Outcome, Source, Table};
 use crate::host::exhaustion;
+use crate::host::subject::Subject;
 use crate::host::traits::Said;
 use crate::report::about::{self, About};
 use crate::report::groups::{self, Mark};
@@ -32,17 +33,8 @@ pub struct RunArgs {
     /// The monitor to be like [default: /usr/bin/conmon]
     #[arg(long, env = "CONMON_REFERENCE", value_name = "PATH")]
     reference: Option<PathBuf>,
-    /// The monitor in question [default: the workspace's build]
-    #[arg(long, env = "CONMON_CANDIDATE", value_name = "PATH")]
-    candidate: Option<PathBuf>,
     #[command(flatten)]
-    selection: Selection,
-    #[command(flatten)]
-    pace: Pace,
-    #[command(flatten)]
-    output: Output,
-    #[command(flatten)]
-    known: Known,
+    play: Play,
     /// Put a fault of this library into the candidate, to see that it is noticed
     #[arg(long, value_name = "LIBRARY:FAULT", value_parser = fault)]
     fault: Option<Fault>,
@@ -61,7 +53,7 @@ fn fault(text: &str) -> Result<Fault, String> {
 
 /// What to write, and where.
 #[derive(Args, Clone)]
-pub struct Output {
+struct Output {
     /// Show known differences too
     #[arg(long, short)]
     verbose: bool,
@@ -119,7 +111,7 @@ impl Output {
 
 /// Which differences are known.
 #[derive(Args, Clone)]
-pub struct Known {
+struct Known {
     /// The file of known divergences, or `none` to compare as equals
     #[arg(long, value_name = "FILE")]
     divergences: Option<PathBuf>,
@@ -133,7 +125,7 @@ pub struct Known {
 
 impl Known {
     /// Has a comparison know the entries that are asked for.
-    pub fn teach(&self, comparison: &mut Comparison, place: &Place) -> Result<()> {
+    fn teach(&self, comparison: &mut Comparison, place: &Place) -> Result<()> {
         comparison.traits = comparison.traits.clone().but(&self.reference_is);
         match self.divergences.as_deref() {
             None => comparison.known = place.divergences()?,
@@ -150,23 +142,59 @@ impl Known {
     }
 }
 
-impl RunArgs {
-    pub fn run(self) -> Result<bool> {
-        let tables = self.selection.tables_of(self.candidate.as_ref())?;
-        let reference = subject(self.reference.as_ref(), Path::new("/usr/bin/conmon"))?;
-        let candidate = subject(self.candidate.as_ref(), &built_monitor()?)?;
-        let mut comparison =
-            Comparison::new(program()?, Source::Run(reference), candidate, Vec::new());
+/// What every command takes that plays cases and judges them.
+#[derive(Args)]
+pub struct Play {
+    /// The monitor in question [default: the workspace's build]
+    #[arg(long, env = "CONMON_CANDIDATE", value_name = "PATH")]
+    pub candidate: Option<PathBuf>,
+    #[command(flatten)]
+    pub selection: Selection,
+    #[command(flatten)]
+    pace: Pace,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    known: Known,
+}
+
+impl Play {
+    pub fn candidate(&self) -> Result<Subject> {
+        subject(self.candidate.as_ref(), &built_monitor()?)
+    }
+
+    /// The candidate beside a reference, with what is known to differ.
+    pub fn comparison(&self, reference: Source) -> Result<Comparison> {
+        let mut comparison = Comparison::new(program()?, reference, self.candidate()?, Vec::new());
         self.known.teach(&mut comparison, &self.selection.place)?;
-        comparison.fault = self.fault;
-        comparison.deadline = self.deadline;
-        comparison.keep_worlds = self.keep_worlds;
-        compare(&comparison, &tables, &self.pace, &self.output, self.selection.is_complete())
+        Ok(comparison)
+    }
+
+    /// Plays the tables and writes every report asked for; `complete` if these are all cases there are.
+    pub fn compare(
+        &self,
+        comparison: &Comparison,
+        tables: &[Table],
+        complete: bool,
+    ) -> Result<bool> {
+        compare(comparison, tables, &self.pace, &self.output, complete)
     }
 }
 
-/// Plays the tables and writes every report asked for.
-pub fn compare(
+impl RunArgs {
+    pub fn run(self) -> Result<bool> {
+        let play = &self.play;
+        let tables = play.selection.tables_of(play.candidate.as_ref())?;
+        let reference = subject(self.reference.as_ref(), Path::new("/usr/bin/conmon"))?;
+        let mut comparison = play.comparison(Source::Run(reference))?;
+        comparison.fault = self.fault;
+        comparison.deadline = self.deadline;
+        comparison.keep_worlds = self.keep_worlds;
+        play.compare(&comparison, &tables, play.selection.is_complete())
+    }
+}
+
+fn compare(
     comparison: &Comparison,
     tables: &[Table],
     pace: &Pace,

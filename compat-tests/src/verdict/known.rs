@@ -36,13 +36,21 @@ pub struct Divergence {
 /// `from` is what the reference has there and `to` what the candidate has, `(absent)` where there is nothing. `*` stands for
 /// anything and `?` for one character. `{name}` in `from` stands for anything too, and what it stood for must be on the other
 /// side where `to` has `{name}`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct Field {
     /// Globs over the paths of observations.
     pub path: OneOrMany,
-    pub from: String,
     pub to: String,
+    /// What `from` says.
+    reference: Regex,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenField {
+    path: OneOrMany,
+    from: String,
+    to: String,
 }
 
 /// An entry as it is written: with one kind of field, or with several.
@@ -53,7 +61,7 @@ struct Written {
     path: Option<OneOrMany>,
     from: Option<String>,
     to: Option<String>,
-    fields: Option<Vec<Field>>,
+    fields: Option<Vec<WrittenField>>,
     #[serde(default = "any_version")]
     reference: VersionReq,
     keeps_mode: Option<bool>,
@@ -141,13 +149,12 @@ impl Divergence {
         let Written { scenario, path, from, to, fields, .. } = written;
         let about = format!("the entry of {}", scenario.joined());
         let fields = match (path, from, to, fields) {
-            (Some(path), Some(from), Some(to), None) => vec![Field { path, from, to }],
+            (Some(path), Some(from), Some(to), None) => vec![WrittenField { path, from, to }],
             (None, None, None, Some(fields)) if !fields.is_empty() => fields,
             _ => bail!("{about} needs `path`, `from` and `to`, or a list of `fields` with these"),
         };
-        for field in &fields {
-            field.check().with_context(|| about.clone())?;
-        }
+        let fields = fields.into_iter().map(WrittenField::checked);
+        let fields = fields.collect::<Result<Vec<Field>>>().with_context(|| about.clone())?;
         Ok(Self {
             scenario,
             fields,
@@ -161,9 +168,10 @@ impl Divergence {
         })
     }
 
-    /// Whether the entry speaks about this case with this runtime.
+    /// Whether the entry speaks about this case with this runtime where it is compared with this reference.
     pub fn concerns(&self, case: &str, runtime: Option<RuntimeKind>, reference: &Traits) -> bool {
-        self.names(case, runtime)
+        self.kind != Kind::Limit
+            && self.names(case, runtime)
             && self.reference.matches(&reference.level)
             && self.keeps_mode.is_none_or(|keeps| keeps == reference.keeps_mode)
     }
@@ -181,9 +189,14 @@ impl Divergence {
 
     /// Whether the entry explains the difference.
     pub fn covers(&self, difference: &Difference) -> bool {
+        let mut about =
+            self.fields.iter().filter(|field| field.is_about(&difference.path)).peekable();
+        if about.peek().is_none() {
+            return false;
+        }
         let (from, to) =
             (as_text(difference.reference.as_ref()), as_text(difference.candidate.as_ref()));
-        self.fields.iter().any(|field| field.is_about(&difference.path) && field.fits(&from, &to))
+        about.any(|field| field.fits(&from, &to))
     }
 
     /// What a candidate should have at a field where it has what the reference has, if the entry says so.
@@ -191,10 +204,10 @@ impl Divergence {
         if self.ambiguous {
             return None;
         }
+        let mut about = self.fields.iter().filter(|field| field.is_about(path)).peekable();
+        about.peek()?;
         let text = as_text(both);
-        let field = self.fields.iter().find(|field| {
-            field.is_about(path) && field.fits_reference(&text) && !field.fits(&text, &text)
-        })?;
+        let field = about.find(|field| field.fits_reference(&text) && !field.fits(&text, &text))?;
         Some(&field.to)
     }
 
@@ -219,30 +232,31 @@ fn as_text(value: Option<&Value>) -> String {
     }
 }
 
-impl Field {
-    fn check(&self) -> Result<()> {
-        ensure!(self.from != self.to || self.from.contains(['*', '?']), "both sides are equal");
-        let pattern = pattern(&self.from);
-        let regex = Regex::new(&pattern);
-        let regex = regex.with_context(|| format!("a name stands twice in `{}`", self.from))?;
-        let known: Vec<&str> = regex.capture_names().flatten().collect();
-        for name in captures(&self.to) {
+impl WrittenField {
+    fn checked(self) -> Result<Field> {
+        let Self { path, from, to } = self;
+        ensure!(from != to || from.contains(['*', '?']), "both sides are equal");
+        let reference = Regex::new(&pattern(&from));
+        let reference = reference.with_context(|| format!("a name stands twice in `{from}`"))?;
+        let known: Vec<&str> = reference.capture_names().flatten().collect();
+        for name in captures(&to) {
             ensure!(known.contains(&name), "`to` has {{{name}}}, which `from` has not");
         }
-        Ok(())
+        Ok(Field { path, to, reference })
     }
+}
 
+impl Field {
     fn is_about(&self, path: &str) -> bool {
         self.path.any(|pattern| names(pattern, path))
     }
 
     fn fits_reference(&self, reference: &str) -> bool {
-        Regex::new(&pattern(&self.from)).is_ok_and(|from| from.is_match(reference))
+        self.reference.is_match(reference)
     }
 
     fn fits(&self, reference: &str, candidate: &str) -> bool {
-        let Ok(from) = Regex::new(&pattern(&self.from)) else { return false };
-        let Some(found) = from.captures(reference) else { return false };
+        let Some(found) = self.reference.captures(reference) else { return false };
         let mut to = pattern(&self.to);
         for name in captures(&self.to) {
             let value = found.name(name).map_or("", |found| found.as_str());

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::host::traits::Traits;
 use crate::observation::{INTERNAL, Observation};
-use crate::scenario::{Data, Expect, RuntimeKind, Side};
+use crate::scenario::{Allowed, Data, Expect, RuntimeKind, Side};
 use crate::text::{glob, names};
 use diff::Difference;
 pub use known::{Divergence, Kind, load, parse};
@@ -117,10 +117,18 @@ impl Rules<'_> {
 const REFERENCE: &str = "reference";
 const CANDIDATE: &str = "candidate";
 
-/// What a reference should have done and did not, known failings aside.
+/// What a reference should have done and did not, known failings aside: what had to hold, what a scenario expects of both, and the
+/// values it allows.
 pub fn missed(rules: &Rules<'_>, reference: &Seen) -> Vec<String> {
-    let missed = reference.unmet.iter().filter(|unmet| !rules.excuses(REFERENCE, unmet));
-    missed.map(|unmet| unmet.text.clone()).collect()
+    let unmet = reference.unmet.iter().filter(|unmet| !rules.excuses(REFERENCE, unmet));
+    let mut missed: Vec<String> = unmet.map(|unmet| unmet.text.clone()).collect();
+    let Some(data) = rules.data else { return missed };
+    if !data.allowed.is_empty() {
+        missed.extend(outside(data, &prepared(rules, &reference.value)));
+    }
+    let of_both = data.expect.iter().filter(|expect| expect.of == Side::Both);
+    missed.extend(of_both.filter_map(|expect| fault(expect, &reference.value)));
+    missed
 }
 
 /// Compares and judges. Without a reference only what must hold counts.
@@ -138,7 +146,10 @@ pub fn judge(rules: &Rules<'_>, reference: Option<&Seen>, candidate: &Seen) -> V
     let (reference, candidate) = (reference.map(|seen| &seen.value), &candidate.value);
     if let Some(reference) = reference {
         let (a, b) = (prepared(rules, reference), prepared(rules, candidate));
-        allowed(rules, &a, &b, &mut verdict);
+        for (side, value) in [(REFERENCE, &a), (CANDIDATE, &b)] {
+            let outside = rules.data.iter().flat_map(|data| outside(data, value));
+            verdict.broken.extend(outside.map(|text| format!("{side}: {text}")));
+        }
         for difference in diff::compare(&a, &b) {
             if is_allowed_path(rules, &difference.path) {
                 continue;
@@ -173,12 +184,12 @@ pub fn judge(rules: &Rules<'_>, reference: Option<&Seen>, candidate: &Seen) -> V
     }
     for expect in rules.data.into_iter().flat_map(|data| &data.expect) {
         if expect.of == Side::Both {
-            if let Some(reference) = reference {
-                check(expect, REFERENCE, reference, &mut verdict);
-            }
+            let fault = reference.and_then(|reference| fault(expect, reference));
+            verdict.broken.extend(fault.map(|text| format!("{REFERENCE}: {text}")));
         }
         if expect.of == Side::Both || !rules.equals {
-            check(expect, CANDIDATE, candidate, &mut verdict);
+            let fault = fault(expect, candidate);
+            verdict.broken.extend(fault.map(|text| format!("{CANDIDATE}: {text}")));
         }
     }
     verdict
@@ -266,22 +277,21 @@ fn is_allowed_path(rules: &Rules<'_>, path: &str) -> bool {
     rules.data.is_some_and(|data| data.allowed.iter().any(|allowed| names(&allowed.path, path)))
 }
 
-fn allowed(rules: &Rules<'_>, reference: &Value, candidate: &Value, verdict: &mut Verdict) {
-    for allowed in rules.data.into_iter().flat_map(|data| &data.allowed) {
-        let values: Vec<Value> = allowed.values.iter().map(json).collect();
-        for (side, value) in [(REFERENCE, reference), (CANDIDATE, candidate)] {
-            let found = diff::lookup(value, &allowed.path).cloned().unwrap_or(Value::Null);
-            if !values.contains(&found) {
-                verdict.broken.push(format!(
-                    "{side}: {} is {found}, outside of what is allowed ({})",
-                    allowed.path, allowed.why
-                ));
-            }
-        }
-    }
+/// What of an observation is outside of what a scenario allows.
+fn outside(data: &Data, value: &Value) -> Vec<String> {
+    let outside = data.allowed.iter().filter_map(|allowed| {
+        let found = diff::lookup(value, &allowed.path).unwrap_or(&Value::Null);
+        let is_in = allowed.values.iter().any(|value| json(value) == *found);
+        (!is_in).then(|| {
+            let Allowed { path, why, .. } = allowed;
+            format!("{path} is {found}, outside of what is allowed ({why})")
+        })
+    });
+    outside.collect()
 }
 
-fn check(expect: &Expect, side: &str, value: &Value, verdict: &mut Verdict) {
+/// What is wrong with a field that a scenario expects something of, if anything is.
+fn fault(expect: &Expect, value: &Value) -> Option<String> {
     let found = diff::lookup(value, &expect.path);
     let text = match found {
         Some(Value::String(text)) => text.clone(),
@@ -308,25 +318,22 @@ fn check(expect: &Expect, side: &str, value: &Value, verdict: &mut Verdict) {
         found.is_none() == absent
     } else if let Some(count) = expect.count {
         let length = match found {
-            Some(Value::Array(list)) => list.len(),
-            Some(Value::Object(map)) => map.len(),
-            _ => 0,
+            Some(Value::Array(list)) => Some(list.len()),
+            Some(Value::Object(map)) => Some(map.len()),
+            Some(_) => None,
+            None => Some(0),
         };
-        length == count
+        length == Some(count)
     } else {
         number().is_some_and(|n| {
             expect.at_least.is_none_or(|least| n >= least)
                 && expect.at_most.is_none_or(|most| n <= most)
         })
     };
-    if !holds {
+    (!holds).then(|| {
         let found = found.map_or_else(|| "absent".to_string(), Value::to_string);
-        verdict.broken.push(format!(
-            "{side}: {} is {found}; expected {}",
-            expect.path,
-            wish(expect)
-        ));
-    }
+        format!("{} is {found}; expected {}", expect.path, wish(expect))
+    })
 }
 
 fn wish(expect: &Expect) -> String {
@@ -361,65 +368,4 @@ fn json(value: &toml::Value) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_the_way_through_keys_with_dots() {
-        for (path, pattern, expected) in [
-            ("logs", "logs.**.text", true),
-            ("logs.ctr.log", "logs.**.text", true),
-            ("logs.ctr.log.1", "logs.**.text", true),
-            ("files", "logs.**.text", false),
-            ("monitors.main", "monitors.*.end", true),
-            ("monitors.main.launch", "monitors.*.end", false),
-            ("files.end", "files.end.exits/**", true),
-        ] {
-            assert_eq!(leads(path, pattern), expected, "{path} {pattern}");
-        }
-    }
-
-    fn judged(entries: &str, reference: &Value, candidate: &Value) -> Verdict {
-        let known = parse(entries).unwrap();
-        let traits = Traits {
-            level: semver::Version::new(2, 1, 6),
-            keeps_mode: false,
-            level_from: String::new(),
-            keeps_mode_from: String::new(),
-        };
-        let rules = Rules {
-            name: "area/case",
-            runtime: None,
-            data: None,
-            known: &known,
-            reference: &traits,
-            equals: false,
-        };
-        let seen = |value: &Value| Seen { value: value.clone(), unmet: Vec::new() };
-        judge(&rules, Some(&seen(reference)), &seen(candidate))
-    }
-
-    #[test]
-    fn a_candidate_that_has_gone_back_is_wrong() {
-        let entries = "[[divergence]]\nscenario = '**'\nkind = 'defect'\nwhy = 'known'\ndoc = 'd'\n\
-                       fields = [{ path = 'end', from = 'exited 1', to = 'exited 0' }, \
-                       { path = 'file', from = '(absent)', to = 'there' }]\n";
-        let value = |end: &str, file: Option<&str>| serde_json::json!({"end": end, "file": file});
-        let without = |end: &str| serde_json::json!({"end": end});
-        let good = judged(entries, &without("exited 1"), &value("exited 0", Some("there")));
-        assert!(good.is_good() && good.explained.len() == 2, "{good:?}");
-        let back = judged(entries, &without("exited 1"), &value("exited 1", Some("there")));
-        assert_eq!(
-            back.broken,
-            ["candidate: end is \"exited 1\" as the reference's, and should be `exited 0`: known"]
-        );
-        let absent = judged(entries, &without("exited 1"), &without("exited 0"));
-        assert_eq!(
-            absent.broken,
-            ["candidate: file is absent as the reference's, and should be `there`: known"]
-        );
-        let mended =
-            judged(entries, &value("exited 0", Some("there")), &value("exited 0", Some("there")));
-        assert!(mended.is_good() && mended.explained.is_empty(), "{mended:?}");
-    }
-}
+mod tests;
