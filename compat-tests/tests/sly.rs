@@ -21,8 +21,11 @@ use conmon_compat::tables::scenarios;
 use conmon_compat::verdict;
 use conmon_compat::world::programs::Fault;
 use libtest_mimic::{Arguments, Failed, Trial};
+use once::Memory;
 use serde::Deserialize;
 
+#[path = "common/once.rs"]
+mod once;
 #[path = "common/skip.rs"]
 mod skip;
 
@@ -64,6 +67,7 @@ struct Sly {
 struct Lab {
     comparison: Comparison,
     reference: Subject,
+    memory: Arc<Memory>,
 }
 
 impl Lab {
@@ -74,7 +78,7 @@ impl Lab {
         let known = verdict::load(&here().join("../fixtures/divergences.toml"))?;
         let source = Source::Run(reference.clone());
         let comparison = Comparison::new(program, source, candidate, known);
-        Ok(Self { comparison, reference })
+        Ok(Self { comparison, reference, memory: Arc::default() })
     }
 
     /// The same monitors, the candidate with a fault.
@@ -117,11 +121,11 @@ fn here() -> &'static Path {
 }
 
 /// The scenario's case, with the first of its runtimes.
-fn case(scenario: &str) -> Result<Arc<dyn Case>> {
+fn case(memory: &Arc<Memory>, scenario: &str) -> Result<Arc<dyn Case>> {
     let path = here().join(format!("../fixtures/scenarios/{scenario}.toml"));
     let scenario = Scenario::load(&path).map_err(|refusal| anyhow!("{refusal}"))?;
     let runtime = scenario.data.runtimes.first().copied().unwrap_or(RuntimeKind::Crun);
-    Ok(scenarios::case(scenario.into(), runtime))
+    Ok(memory.case(scenarios::case(scenario.into(), runtime)))
 }
 
 /// A test, ignored where this host cannot play the scenario.
@@ -131,7 +135,7 @@ fn trial(
     scenario: &str,
     test: impl FnOnce(&Lab, &Arc<dyn Case>) -> Result<()> + Send + 'static,
 ) -> Result<Trial> {
-    let case = case(scenario)?;
+    let case = case(&lab.memory, scenario)?;
     let lack = case.lack(&lab.comparison.host);
     let lab = lab.clone();
     let trial = Trial::test(name, move || {

@@ -4,17 +4,22 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
+#[path = "common/once.rs"]
+mod once;
 #[path = "common/skip.rs"]
 mod skip;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
-use conmon_compat::case::{CaseResult, Comparison, Judged, Outcome, Source};
+use conmon_compat::case::{Case, CaseResult, Comparison, Judged, Outcome, Source};
+use conmon_compat::host::Host;
 use conmon_compat::host::subject::Subject;
 use conmon_compat::report::text;
-use conmon_compat::scenario::RuntimeKind;
+use conmon_compat::scenario::{RuntimeKind, Scenario};
 use conmon_compat::tables;
 use conmon_compat::world::programs::Fault;
+use once::Memory;
 use rstest::rstest;
 use skip::skipped;
 
@@ -26,25 +31,52 @@ const JOURNAL: &str = "logging/journald_fields";
 /// Seconds; enough for a run, and little for the faults that end in a wait for ever.
 const DEADLINE: f64 = 8.0;
 
+/// What all tests share: the reference, which is also what faults are put into.
+struct Lab {
+    reference: Subject,
+    host: Host,
+    memory: Arc<Memory>,
+}
+
+impl Lab {
+    fn get() -> &'static Self {
+        static LAB: OnceLock<Lab> = OnceLock::new();
+        LAB.get_or_init(|| Self {
+            reference: Subject::check(Path::new(REFERENCE)).unwrap(),
+            host: Host::look(),
+            memory: Arc::default(),
+        })
+    }
+
+    /// The case of this name with crun.
+    fn case(&self, name: &str) -> Arc<dyn Case> {
+        let case = if name.starts_with("crio/") {
+            let cases = tables::crio::table(&[RuntimeKind::Crun]).cases;
+            cases.into_iter().find(|case| case.name() == name).unwrap()
+        } else {
+            let path = format!("../fixtures/scenarios/{name}.toml");
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+            tables::scenarios::case(Scenario::load(&path).unwrap().into(), RuntimeKind::Crun)
+        };
+        self.memory.case(case)
+    }
+}
+
 fn run(fault: &str, name: &str) -> Option<Outcome> {
     let library = PathBuf::from(env!("CONMON_COMPAT_FAULTS"));
     if !nix::unistd::geteuid().is_root() || !library.exists() || !Path::new(REFERENCE).exists() {
         skipped(&format!("this needs root, {REFERENCE} and the library of faults"));
         return None;
     }
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
-    let table =
-        if name.starts_with("crio/") { tables::crio::NAME } else { tables::scenarios::NAME };
-    let cases = tables::table(table, &fixtures, &[RuntimeKind::Crun]).unwrap().cases;
-    let case = cases.into_iter().find(|case| case.name() == name).unwrap();
-    let reference = Subject::check(Path::new(REFERENCE)).unwrap();
-    let program = env!("CARGO_BIN_EXE_conmon-compat").into();
-    let mut comparison =
-        Comparison::new(program, Source::Run(reference.clone()), reference, Vec::new());
-    if let Some(lack) = case.lack(&comparison.host) {
+    let lab = Lab::get();
+    let case = lab.case(name);
+    if let Some(lack) = case.lack(&lab.host) {
         skipped(&lack);
         return None;
     }
+    let program = env!("CARGO_BIN_EXE_conmon-compat").into();
+    let reference = Source::Run(lab.reference.clone());
+    let mut comparison = Comparison::new(program, reference, lab.reference.clone(), Vec::new());
     comparison.fault = Some(Fault { library, name: fault.into() });
     comparison.deadline = Some(DEADLINE);
     Some(comparison.play(&case))

@@ -32,6 +32,7 @@ pub struct Client {
     joined: [Vec<u8>; 2],
     end: Option<&'static str>,
     pub send_problems: Vec<String>,
+    buffer: Vec<u8>,
 }
 
 impl Client {
@@ -51,6 +52,7 @@ impl Client {
             joined: Default::default(),
             end: None,
             send_problems: Vec::new(),
+            buffer: vec![0; 65536],
         }
     }
 
@@ -63,13 +65,12 @@ impl Client {
         if self.paused {
             return;
         }
-        let mut buffer = vec![0; 65536];
         // Bounded, so that a monitor which never pauses cannot keep the driver from its deadline.
         for _ in 0..MOST_AT_ONCE {
             let Some(fd) = &self.fd else { return };
-            match sys::receive(fd.as_fd(), &mut buffer) {
+            match sys::receive(fd.as_fd(), &mut self.buffer) {
                 Ok(received) if received.length == 0 => self.finish("eof"),
-                Ok(received) => self.take(&buffer[..received.length.min(buffer.len())]),
+                Ok(received) => self.take(received.length.min(self.buffer.len())),
                 Err(Errno::EAGAIN) => return,
                 Err(Errno::EINTR) => {}
                 Err(Errno::ECONNRESET) => self.finish("reset"),
@@ -78,7 +79,9 @@ impl Client {
         }
     }
 
-    fn take(&mut self, packet: &[u8]) {
+    /// Takes the packet of this length in the buffer.
+    fn take(&mut self, length: usize) {
+        let packet = &self.buffer[..length];
         if let Some((kind @ (2 | 3), data)) = packet.split_first() {
             self.joined[usize::from(kind - 2)].extend_from_slice(data);
         }

@@ -18,6 +18,7 @@ pub struct Inbox {
     path: &'static str,
     fd: Option<OwnedFd>,
     pub received: Vec<Message>,
+    buffer: Vec<u8>,
 }
 
 /// One datagram and who sent it.
@@ -29,7 +30,7 @@ pub struct Message {
 impl Inbox {
     /// Listens at `path`, replacing what is there.
     pub fn open(path: &'static str) -> nix::Result<Self> {
-        let mut inbox = Self { path, fd: None, received: Vec::new() };
+        let mut inbox = Self { path, fd: None, received: Vec::new(), buffer: Vec::new() };
         inbox.reopen()?;
         Ok(inbox)
     }
@@ -67,9 +68,10 @@ impl Inbox {
 
     pub fn pump(&mut self) {
         let Some(fd) = &self.fd else { return };
-        let mut buffer = vec![0; 1 << 18];
+        self.buffer.resize(1 << 18, 0);
+        let buffer = &mut self.buffer;
         loop {
-            match sys::receive(fd.as_fd(), &mut buffer) {
+            match sys::receive(fd.as_fd(), buffer) {
                 Ok(got) => {
                     let mut bytes = buffer[..got.length.min(buffer.len())].to_vec();
                     if let Some(large) = got.fd {

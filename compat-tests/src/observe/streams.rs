@@ -15,6 +15,8 @@ pub struct Stream {
     /// One entry for each read; on a packet socket each is a packet.
     pub reads: Vec<Vec<u8>>,
     pub end: End,
+    /// Read into; clearing a new one each turn would cost more than all else in it.
+    buffer: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,13 +52,13 @@ impl Stream {
 
     /// Takes what is there. A zero-length packet cannot be told from the end and ends it too.
     pub fn pump(&mut self) {
-        let mut buffer = vec![0; 65536];
+        self.buffer.resize(65536, 0);
         // Bounded, so that a writer which never pauses cannot keep the driver from its deadline.
         for _ in 0..MOST_AT_ONCE {
             let Some(fd) = &self.fd else { return };
-            match nix::unistd::read(fd, &mut buffer) {
+            match nix::unistd::read(fd, &mut self.buffer) {
                 Ok(0) => self.finish(End::Eof),
-                Ok(length) => self.reads.push(buffer[..length].to_vec()),
+                Ok(length) => self.reads.push(self.buffer[..length].to_vec()),
                 Err(Errno::EAGAIN) => return,
                 Err(Errno::EINTR) => {}
                 // A terminal's master says so when the other side is closed.

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
+use nix::unistd::setsid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -42,7 +43,6 @@ pub fn run<R: Serialize, S: DeserializeOwned>(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    sys::prepare(&mut command, ChildSetup { new_session: true, ..ChildSetup::default() });
     let mut keeper =
         command.spawn().with_context(|| format!("cannot start {}", suite.display()))?;
     let mut life = keeper.stdin.take().context("no pipe to the keeper")?;
@@ -84,6 +84,8 @@ pub fn run<R: Serialize, S: DeserializeOwned>(
 ///
 /// What kept the player from being started.
 pub fn keep(player: &str) -> Result<ExitStatus> {
+    // By itself: a suite that has something to do between fork and exec must copy its address space, which is large.
+    setsid().context("no session of its own")?;
     let mut stdin = BufReader::new(std::io::stdin());
     let mut line = String::new();
     stdin.read_line(&mut line)?;
