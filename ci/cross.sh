@@ -52,7 +52,7 @@ if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
         mkdir -p "$work/unwind"
         ln -sf "$(cc -print-file-name=libgcc_eh.a)" "$work/unwind/libunwind.a"
         export RUSTC_BOOTSTRAP=1
-        build_std=(-Zbuild-std=std,panic_abort)
+        build_std=("-Zbuild-std=std,panic_abort")
         flags="-Clink-self-contained=no -Lnative=$work/unwind"
     else
         sysroot=$work/sysroot-$arch

@@ -94,7 +94,7 @@ container pipes false 'echo out; echo err >&2; printf rest; exit 3' --exit-comma
 logs pipes stdout F out
 logs pipes stderr F err
 logs pipes stdout P rest
-[ "$(cat "$work/exit-command" 2>/dev/null)" = done ] || fail pipes "the exit command did not run"
+[ "$(cat "$work/exit-command" 2>/dev/null)" = "done" ] || fail pipes "the exit command did not run"
 container terminal true 'test -t 1 && echo terminal; exit 3' --terminal
 logs terminal stdout F $'terminal\r?'
 echo "emulated: ${monitor[*]}: two containers ran; report, parent, log, exit file and exit command are right"
