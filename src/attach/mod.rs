@@ -246,6 +246,11 @@ impl Attach {
         self.stall_timeout.filter(|_| self.stage == Stage::Alive)
     }
 
+    /// How many clients have come, and how many are there: equal twice, it is still the same ones.
+    pub(crate) fn population(&self) -> (u64, usize) {
+        (self.next_id, self.clients.len())
+    }
+
     /// Whether some client has not been given everything yet.
     pub(crate) fn has_queued(&self) -> bool {
         self.clients.iter().any(|client| client.queued_bytes() > 0)

@@ -10,6 +10,7 @@ mod drain;
 mod finish;
 mod held;
 mod output;
+mod steady;
 mod wait;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -127,6 +128,7 @@ pub(crate) struct Work {
     reaping: bool,
     /// This turn's wait has looked for new clients, after output, and there were none.
     nobody_new: bool,
+    steady: steady::Steady,
 }
 
 impl Work {
@@ -140,6 +142,7 @@ impl Work {
             log_stalls_at: None,
             reaping: false,
             nobody_new: false,
+            steady: steady::Steady::default(),
         }
     }
 }
@@ -170,11 +173,18 @@ impl Monitor<'_> {
 
     /// Waits once and answers all that is ready.
     fn turn(&mut self) -> Result<(), Failure> {
+        if self.work.poll.is_kept() && self.steady_turn() {
+            return Ok(());
+        }
         let now = sys::time::monotonic();
         let mut poll = std::mem::replace(&mut self.work.poll, PollSet::new());
         poll.clear();
         self.interests(&mut poll, now);
         let timeout = self.deadline().map(|deadline| deadline.saturating_sub(now));
+        if timeout.is_none() && self.becomes_steady(&mut poll) {
+            self.work.poll = poll;
+            return Ok(());
+        }
         let mut ready = std::mem::take(&mut self.work.ready);
         wait::wait(&mut poll, timeout, &mut ready);
         // Whoever has connected sees what is read from now on.
@@ -182,6 +192,7 @@ impl Monitor<'_> {
         let newcomers = if came { ready.pop() } else { None };
         self.work.nobody_new = !came && poll.watches(Source::Listener);
         let mut outcome = Ok(());
+        self.work.steady.turn();
         for (source, events) in newcomers.into_iter().chain(ready.drain(..)) {
             if let Source::Output(stream) = source {
                 self.on_output(stream);
@@ -204,6 +215,7 @@ impl Monitor<'_> {
             attach.on_deadline(now, self.diag);
         }
         if std::mem::take(&mut self.work.worked_hard) {
+            self.work.steady = steady::Steady::default();
             self.work.release_at = Some(now + IDLE);
         } else if due(self.work.release_at) {
             self.release();

@@ -81,7 +81,9 @@ impl Monitor<'_> {
         if let Some(attach) = &mut self.attach {
             // Whoever connected before this was read is entitled to it. The wait has already told
             // whether anybody had before this was written, if all of it was written at once.
-            if !(self.work.nobody_new && is_one_write(bytes)) {
+            let is_one_write = is_one_write(bytes);
+            self.work.steady.read(is_one_write);
+            if !(self.work.nobody_new && is_one_write) {
                 attach.accept(now, self.diag);
             }
             attach.broadcast(stream, bytes, now, self.diag);

@@ -1,10 +1,13 @@
-//! poll(2) over a set that is rebuilt for each wait without allocating.
+//! poll(2) over a set that is rebuilt for each wait without allocating, and epoll(7) over one
+//! that has not changed for a while.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::PollFlags;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::time::timespec;
 
@@ -15,14 +18,26 @@ use super::time::timespec;
 pub(crate) struct PollSet<T> {
     fds: Vec<libc::pollfd>,
     tokens: Vec<T>,
+    /// The same set in the kernel.
+    kept: Option<Kept>,
 }
+
+/// A set in the kernel. What it is to tell news of is in it twice.
+struct Kept {
+    epoll: Epoll,
+    again: Vec<OwnedFd>,
+}
+
+/// Marks an event that tells of news alone. No set has so many entries.
+const NEWS: u64 = 1 << 32;
 
 impl<T: Copy> PollSet<T> {
     pub(crate) fn new() -> Self {
-        Self { fds: Vec::new(), tokens: Vec::new() }
+        Self { fds: Vec::new(), tokens: Vec::new(), kept: None }
     }
 
     pub(crate) fn clear(&mut self) {
+        self.kept = None;
         self.fds.clear();
         self.tokens.clear();
     }
@@ -55,6 +70,61 @@ impl<T: Copy> PollSet<T> {
         // live value, and a null mask leaves the signal mask alone.
         let ready = unsafe { libc::ppoll(self.fds.as_mut_ptr(), count, timeout, std::ptr::null()) };
         Errno::result(ready).map(drop)
+    }
+
+    /// Lets the kernel keep the set as it is, for [`wait_kept`](Self::wait_kept), until it is
+    /// cleared: poll(2) asks each descriptor anew and enters and leaves its queue of waiters, which
+    /// is most of what a wait costs. `tells_news`: which descriptors it is to tell news of.
+    ///
+    /// No descriptor of the set may be closed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// There is no descriptor or memory for it, or one in the set is always ready.
+    pub(crate) fn keep(&mut self, tells_news: impl Fn(T) -> bool) -> nix::Result<()> {
+        let mut kept =
+            Kept { epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?, again: Vec::new() };
+        for (index, (entry, token)) in self.fds.iter().zip(&self.tokens).enumerate() {
+            // The bits of both calls are the same; see poll(2) and epoll_ctl(2).
+            let events = EpollFlags::from_bits_retain(libc::c_int::from(entry.events));
+            // SAFETY: it was open when it was added, and nothing has happened since.
+            let fd = unsafe { BorrowedFd::borrow_raw(entry.fd) };
+            kept.epoll.add(fd, EpollEvent::new(events, index as u64))?;
+            if tells_news(*token) {
+                let again = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(0))?;
+                // SAFETY: the kernel has just made it, for nobody else.
+                let again = unsafe { OwnedFd::from_raw_fd(again) };
+                let news = EpollEvent::new(events | EpollFlags::EPOLLET, NEWS | index as u64);
+                kept.epoll.add(&again, news)?;
+                kept.again.push(again);
+            }
+        }
+        self.kept = Some(kept);
+        Ok(())
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Blocks until something in the kept set is ready, and says what has input if that is all
+    /// there is to say, and whether that is news: it has come since the last time, and whatever
+    /// happened before it would have been told as well. `None` says nothing; a wait for the set
+    /// as usual does.
+    ///
+    /// Without news the kernel may have looked at a descriptor, because it was ready the last
+    /// time, after it had gathered what else was.
+    pub(crate) fn wait_kept(&self) -> Option<(T, bool)> {
+        let mut events = [EpollEvent::empty(); 3];
+        let count = self.kept.as_ref()?.epoll.wait(&mut events, EpollTimeout::NONE).ok()?;
+        let (index, news) = match (count, events.map(|event| event.data())) {
+            (1, [index, ..]) => (index, false),
+            (2, [index, also, _]) if index ^ also == NEWS => (index.min(also), true),
+            _ => return None,
+        };
+        let input = |event: &EpollEvent| event.events() == EpollFlags::EPOLLIN;
+        let token = self.tokens.get(usize::try_from(index).ok()?).copied()?;
+        events.iter().take(count).all(input).then_some((token, news))
     }
 
     /// Puts all tokens into `ready`, each with what is waited for: for when waiting fails and
@@ -162,6 +232,49 @@ mod tests {
         set.wait(Some(Duration::ZERO)).unwrap();
         set.ready_into(&mut ready);
         assert_eq!(ready, []);
+    }
+
+    #[test]
+    fn a_kept_set_tells_of_input_alone() {
+        let pipes = [0; 3].map(|_| nix::unistd::pipe().unwrap());
+        let mut set = PollSet::new();
+        let fill = |set: &mut PollSet<usize>| {
+            for (token, (reader, _)) in pipes.iter().enumerate() {
+                set.add(reader.as_fd(), PollFlags::POLLIN, token);
+            }
+        };
+        fill(&mut set);
+        assert!(!set.is_kept());
+        assert_eq!(set.wait_kept(), None, "nothing is kept");
+        set.keep(|token| token == 1).unwrap();
+        assert!(set.is_kept());
+        nix::unistd::write(&pipes[1].1, b"x").unwrap();
+        assert_eq!(set.wait_kept(), Some((1, true)));
+        assert_eq!(set.wait_kept(), Some((1, false)), "it has not been read");
+        nix::unistd::write(&pipes[2].1, b"x").unwrap();
+        assert_eq!(set.wait_kept(), None, "two at once");
+        nix::unistd::read(&pipes[1].0, &mut [0; 8]).unwrap();
+        assert_eq!(set.wait_kept(), Some((2, false)), "nobody asked for news of it");
+        nix::unistd::read(&pipes[2].0, &mut [0; 8]).unwrap();
+        nix::unistd::write(&pipes[1].1, b"x").unwrap();
+        assert_eq!(set.wait_kept(), Some((1, true)), "more has come");
+        set.clear();
+        assert!(!set.is_kept());
+
+        let [_, _, (reader, writer)] = pipes;
+        set.add(reader.as_fd(), PollFlags::POLLIN, 0);
+        set.keep(|_| true).unwrap();
+        drop(writer);
+        assert_eq!(set.wait_kept(), None, "a hang-up as well");
+    }
+
+    #[test]
+    fn what_is_always_ready_cannot_be_kept() {
+        let file = std::fs::File::open("/proc/self/exe").unwrap();
+        let mut set = PollSet::new();
+        set.add(file.as_fd(), PollFlags::POLLIN, 0);
+        assert_eq!(set.keep(|_| true), Err(Errno::EPERM));
+        assert!(!set.is_kept());
     }
 
     #[test]

@@ -22,8 +22,17 @@ use crate::world::programs;
 pub const NAME: &str = "faults";
 
 /// The lives of the stage.
-const LIVES: [&str; 8] =
-    ["k8s-file", "journald", "terminal", "attach", "exec", "exec-sync", "notify", "rotation"];
+const LIVES: [&str; 9] = [
+    "k8s-file",
+    "journald",
+    "terminal",
+    "attach",
+    "exec",
+    "exec-sync",
+    "notify",
+    "rotation",
+    "steady",
+];
 
 /// How often a life that went wrong is played again, to tell a steady problem from the machine's.
 const REPEATS: usize = 2;

@@ -37,6 +37,7 @@ mod signals;
 mod skip;
 mod soak;
 mod stalls;
+mod steady;
 mod subject;
 mod sys;
 mod timeout;

@@ -101,6 +101,13 @@ fn live(life: &Life, terminal: Option<OwnedFd>) -> Result<()> {
         write_all(1, &answer)?;
         rest = rest.get(answer.len()..).unwrap_or_default();
     }
+    for _ in 0..life.alone {
+        let length = rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |at| at + 1);
+        let (line, others) = rest.split_at(length);
+        write_all(1, line)?;
+        rest = others;
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
     for chunk in rest.chunks(3000) {
         write_all(1, chunk)?;
     }

@@ -21,6 +21,8 @@ pub struct Life {
     pub clients: usize,
     /// Lines on `ctl` and `winsz` before the container goes on.
     pub control: bool,
+    /// The first lines come one by one: so many, until the monitor waits for nothing else.
+    pub alone: usize,
 }
 
 const PLAIN: Life = Life {
@@ -34,6 +36,7 @@ const PLAIN: Life = Life {
     attaches: false,
     clients: 0,
     control: false,
+    alone: 0,
 };
 
 /// All of them.
@@ -59,6 +62,7 @@ pub const LIVES: &[Life] = &[
         control: true,
         ..PLAIN
     },
+    Life { name: "steady", alone: 24, clients: 1, ..PLAIN },
 ];
 
 /// The life of this name.

@@ -134,6 +134,8 @@ pub struct Clients {
     next: u32,
     buffer: Vec<u8>,
     watcher_ended: bool,
+    /// The container has been killed: everybody is closed, in any order.
+    ending: bool,
     /// The output from here on is kept for one that is not among the others.
     keep: usize,
 }
@@ -149,6 +151,7 @@ impl Clients {
             next: 0,
             buffer: vec![0; 10_000],
             watcher_ended: false,
+            ending: false,
             keep: usize::MAX,
         }
     }
@@ -245,7 +248,8 @@ impl Clients {
         for client in self.others.iter_mut().filter(|client| !client.paused) {
             client.receive(&mut self.buffer);
             client.check(&self.output);
-            assert!(!client.ended || self.watcher_ended, "client {} was closed", client.id);
+            let may_end = self.watcher_ended || self.ending;
+            assert!(!client.ended || may_end, "client {} was closed", client.id);
         }
         let needed = self.others.iter().map(|client| client.place).min();
         let needed = needed.unwrap_or(usize::MAX).min(self.output.parsed).min(self.keep);
@@ -341,6 +345,7 @@ impl Clients {
     #[track_caller]
     pub fn end(&mut self) {
         let start = Instant::now();
+        self.ending = true;
         while !self.watcher_ended || !self.others.iter().all(|client| client.ended) {
             self.pump();
             assert!(start.elapsed() < DEADLINE, "a client does not see the end");

@@ -18,6 +18,8 @@ pub struct Notifier {
     host: Option<UnixDatagram>,
     /// The service manager does not read for now.
     paused: bool,
+    /// Calls of the relay are refused, or were since everything was last heard.
+    lossy: bool,
     next: u64,
     /// What was said and has not come, and whether it must.
     said: VecDeque<(u64, bool)>,
@@ -36,7 +38,8 @@ impl Notifier {
         container.connect(socket).unwrap();
         container.set_nonblocking(true).unwrap();
         let (host_path, host) = (host_path.into(), Some(host));
-        Self { container, host_path, host, paused: false, next: 0, said: VecDeque::new(), heard: 0 }
+        let (said, next, heard) = (VecDeque::new(), 0, 0);
+        Self { container, host_path, host, paused: false, lossy: false, next, said, heard }
     }
 
     pub fn act(&mut self, dice: &mut Dice) {
@@ -77,7 +80,8 @@ impl Notifier {
     }
 
     fn say(&mut self, before: &str, due: bool) {
-        let due = due && self.host.is_some() && !self.paused && self.said.len() < AT_ONCE;
+        let due =
+            due && self.host.is_some() && !self.paused && !self.lossy && self.said.len() < AT_ONCE;
         if self.container.send(format!("{before}STATUS={}", self.next).as_bytes()).is_ok() {
             self.said.push_back((self.next, due));
             self.next += 1;
@@ -86,6 +90,12 @@ impl Notifier {
         if !due {
             self.doubt();
         }
+    }
+
+    /// From now on what is said may be lost, until everybody has settled.
+    pub fn may_lose(&mut self) {
+        self.lossy = true;
+        self.doubt();
     }
 
     fn doubt(&mut self) {
@@ -117,7 +127,7 @@ impl Notifier {
         if self.host.is_none() {
             self.host = Some(Self::bind(&self.host_path));
         }
-        self.paused = false;
+        (self.paused, self.lossy) = (false, false);
         let start = Instant::now();
         let before = self.next;
         while self.next == before {
