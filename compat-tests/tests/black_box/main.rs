@@ -14,6 +14,7 @@
     reason = "all of this crate is test code"
 )]
 
+mod at_the_end;
 mod at_work;
 mod attach;
 mod console;

@@ -74,6 +74,16 @@ impl Peer {
         }
     }
 
+    /// Waits for the next packet; returns its length, 0 at an end of file, or the error that is there
+    /// in its place.
+    #[track_caller]
+    pub fn read(&self) -> nix::Result<usize> {
+        let timeout = PollTimeout::try_from(DEADLINE).unwrap();
+        let mut interests = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        assert!(poll(&mut interests, timeout).unwrap() > 0, "nothing comes");
+        recv(self.0.as_raw_fd(), &mut [0; 8200], MsgFlags::empty())
+    }
+
     pub fn finish_sending(&self) {
         shutdown(self.0.as_raw_fd(), Shutdown::Write).unwrap();
     }

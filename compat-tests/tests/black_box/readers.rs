@@ -18,20 +18,20 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// What the callers' 5 s leave for the record on a busy machine.
-const IN_TIME: Duration = Duration::from_millis(4800);
+pub const IN_TIME: Duration = Duration::from_millis(4800);
 
 /// How long the monitor may stay for readers after the record, on a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub enum Kind {
     Run,
     Exec,
     LegacyExec,
 }
 
 impl Kind {
-    fn monitor(self, world: &World) -> Monitor<'_> {
+    pub fn monitor(self, world: &World) -> Monitor<'_> {
         match self {
             Self::Run => world.create(),
             Self::Exec => world.exec(),
@@ -45,7 +45,7 @@ impl Kind {
 }
 
 /// Bytes of standard output and of standard error that came before the stream's end.
-fn received(client: &Peer) -> [usize; 2] {
+pub fn received(client: &Peer) -> [usize; 2] {
     let mut bytes = [0; 2];
     while let Received::Packet(packet) = client.receive() {
         assert!(packet.len() <= 8193);
@@ -56,7 +56,10 @@ fn received(client: &Peer) -> [usize; 2] {
 
 /// A container that has printed 400,000 bytes, more than the client's socket holds, and has
 /// ended with 3; its client has read nothing.
-fn ended_with_a_paused_client<'w>(world: &'w World, monitor: Monitor<'w>) -> (Running<'w>, Peer) {
+pub fn ended_with_a_paused_client<'w>(
+    world: &'w World,
+    monitor: Monitor<'w>,
+) -> (Running<'w>, Peer) {
     let go = world.text("go");
     world.container(&["wait-file", &go, "lines", "4000", "100", "exit", "3"]);
     let monitor = monitor.with(&["--sync"]).sync_pipe().start();
@@ -121,14 +124,17 @@ fn the_end_is_recorded_beside_a_paused_client(#[case] subject: Subject, #[case] 
     assert_eq!(monitor.exit_file(), "3");
 }
 
-/// However slow it is: nobody is given up while it reads now and then, nor when it does not.
+/// However slow it is: nobody is given up while it reads now and then, nor when it does not. A
+/// packet of 8 KiB every 8 s is one kilobyte a second.
 #[rstest]
-fn a_slow_client_gets_everything_long_after_the_end(
-    #[values(Duration::from_millis(50), Duration::from_secs(4))] pause: Duration,
-) {
+#[case::steadily(Kind::Run, Duration::from_millis(50))]
+#[case::one_kilobyte_a_second(Kind::Run, Duration::from_secs(8))]
+#[case::exec(Kind::Exec, Duration::from_millis(50))]
+#[case::legacy_exec(Kind::LegacyExec, Duration::from_millis(50))]
+fn a_slow_client_gets_everything_long_after_the_end(#[case] kind: Kind, #[case] pause: Duration) {
     let world = World::new(Candidate);
-    let (mut monitor, client) = ended_with_a_paused_client(&world, world.create());
-    monitor.exit_file();
+    let (mut monitor, client) = ended_with_a_paused_client(&world, kind.monitor(&world));
+    assert_eq!(monitor.exit_file(), "3");
     let mut bytes = 0;
     for n in 0.. {
         // The first packets at that pace, the rest at once.
@@ -206,7 +212,7 @@ fn clients_are_served_while_the_exit_command_runs(#[values("0", "2")] delay: &st
 
 /// The process that goes on serving, when the monitor has ended.
 #[track_caller]
-fn survivor(world: &World, monitor: &mut Running) -> i32 {
+pub fn survivor(world: &World, monitor: &mut Running) -> i32 {
     let ended = monitor.pid();
     assert_eq!(monitor.code(), 3);
     match world.processes()[..] {
@@ -326,7 +332,7 @@ fn a_log_that_is_slow_does_not_delay_the_record(#[case] reads: bool) {
         stat(container).is_none_or(|fields| fields[0] == "Z").then_some(())
     });
     let ended = Instant::now();
-    paces.send(Duration::from_millis(300)).unwrap();
+    paces.send(Duration::from_millis(500)).unwrap();
     let recorded = monitor.exit_file_within(IN_TIME);
     assert_eq!(recorded.as_deref(), Some("3"), "{:?}", ended.elapsed());
     assert_eq!(monitor.ended_within(SOON).and_then(|status| status.code()), Some(3));

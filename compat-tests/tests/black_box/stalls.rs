@@ -254,3 +254,40 @@ fn clients_that_left_are_forgotten(#[case] subject: Subject, #[case] expected: b
     assert_eq!(back.is_some(), expected);
     assert_eq!(monitor.ended_within(Duration::ZERO), None);
 }
+
+/// D4: a client that sent its byte and left costs nothing, although the container reads nothing of
+/// it yet; and its byte is kept.
+#[rstest]
+#[case::closed_after_the_last(&["-i"])]
+#[case::left_open(&["-i", "--leave-stdin-open"])]
+fn clients_that_sent_a_byte_and_left_cost_nothing_while_the_input_is_full(
+    #[case] options: &[&str],
+) {
+    const FILLS: usize = 96_000;
+    const CLIENTS: usize = 300;
+    let world = World::new(Candidate);
+    let go = world.text("go");
+    world.container(&["wait-file", &go, "echo-until-eof"]);
+    let mut monitor = world.create().with(options).with(&["--sync"]).sync_pipe().start();
+    monitor.container();
+    let first = Peer::attach(&world.path("bundle/attach"));
+    // More than the pipe holds; the rest waits in the monitor.
+    for _ in 0..3 {
+        first.send(&[b'x'; FILLS / 3]);
+    }
+    await_settled(monitor.pid());
+    let count = || descriptors(monitor.pid()).len();
+    let before = count();
+    for _ in 0..CLIENTS {
+        let client = Peer::attach(&world.path("bundle/attach"));
+        client.send(b"y");
+    }
+    await_fact("descriptors given back", || (count() <= before).then_some(()));
+    fs::write(go, "").unwrap();
+    await_fact("every byte", || {
+        let all = world.output("stdout");
+        let ys = all.bytes().filter(|byte| *byte == b'y').count();
+        (ys == CLIENTS && all.trim_end().len() == FILLS + CLIENTS).then_some(())
+    });
+    assert_eq!(monitor.ended_within(Duration::ZERO), None);
+}

@@ -301,6 +301,16 @@ impl<'w> Monitor<'w> {
         self.after_mounting(&format!("{place} && mount --bind {} {journal}", directory.display()))
     }
 
+    /// Has the system log's socket be `socket` for the monitor alone.
+    pub fn with_syslog(self, socket: &Path) -> Self {
+        let tmp = self.world.path("tmp");
+        let (tmp, socket) = (tmp.display(), socket.display());
+        self.after_mounting(&format!(
+            "mount -t tmpfs none {tmp} && cp -a /dev/null /dev/zero /dev/full /dev/urandom {tmp} \
+             && ln -s {socket} {tmp}/log && mount --move {tmp} /dev"
+        ))
+    }
+
     /// Mounts a tmpfs of 256 KiB at `directory` for the monitor alone, half of it taken by a
     /// file `ballast`.
     pub fn on_small_disk(self, directory: &Path) -> Self {
