@@ -40,7 +40,12 @@ unsafe extern "C" {
     fn signal(number: c_int, disposition: usize) -> usize;
     fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int;
     fn chdir(path: *const std::ffi::c_char) -> c_int;
+    fn madvise(start: *mut c_void, length: usize, advice: c_int) -> c_int;
 }
+
+const MADV_FREE: c_int = 8;
+/// A multiple of every machine's page size.
+const PAGES: usize = 64 * 1024;
 
 #[cfg(any(target_arch = "powerpc64", target_arch = "powerpc"))]
 const TIOCGWINSZ: c_ulong = 0x4008_7468;
@@ -187,6 +192,15 @@ pub fn change_directory(path: &OsStr) -> io::Result<()> {
     let path = CString::new(path.as_bytes())?;
     // SAFETY: a NUL-terminated path.
     if unsafe { chdir(path.as_ptr()) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Lets the kernel take the whole pages of `memory` back when it is short of some, or its limit is lowered.
+pub fn offer(memory: &'static mut [u8]) -> io::Result<()> {
+    let (_, aligned) = memory.split_at_mut(memory.as_ptr().align_offset(PAGES));
+    let length = aligned.len() / PAGES * PAGES;
+    // SAFETY: whole pages of a slice that nobody else knows, be their content kept or zero.
+    let offered = unsafe { madvise(aligned.as_mut_ptr().cast(), length, MADV_FREE) };
+    if offered < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 pub fn ignore(number: c_int) {

@@ -46,6 +46,7 @@ Files:
   touch PATH           write-file PATH TEXT       cat PATH          close FD
 Memory:
   alloc MB             take and touch so much memory
+  lend MB              the same, but the kernel may take it back
 Service manager:
   notify TEXT          one datagram to $NOTIFY_SOCKET        notify-raw HEX
 Facts, printed:
@@ -165,6 +166,7 @@ const VERBS: &[&str] = &[
     "ignore",
     "isatty",
     "kill-self",
+    "lend",
     "lines",
     "notify",
     "notify-raw",
@@ -239,7 +241,7 @@ fn single(verb: &str, words: &mut Words) -> Result<()> {
         }
         "cat" => print(1, &fs::read(words.next("a path")?).map_err(io_problem("cat"))?),
         "close" => words.number("a descriptor").map(sys::close_fd),
-        "alloc" => alloc(words),
+        "alloc" | "lend" => take_memory(words, verb == "lend"),
         "notify" => notify(words.next("a text")?.as_bytes()),
         "notify-raw" => notify(&words.hex()?),
         "env" => env(words.next("a name")?),
@@ -441,11 +443,13 @@ fn fork_holder(path: &OsStr) -> Result<()> {
     Ok(())
 }
 
-fn alloc(words: &mut Words) -> Result<()> {
-    let megabytes: usize = words.number("a size in MB")?;
-    for _ in 0..megabytes {
+fn take_memory(words: &mut Words, lent: bool) -> Result<()> {
+    for _ in 0..words.number::<usize>("a size in MB")? {
         // Hidden from the optimiser, which would not allocate what nobody reads.
-        std::hint::black_box(Box::leak(vec![1_u8; 1 << 20].into_boxed_slice()));
+        let taken = std::hint::black_box(Box::leak(vec![1_u8; 1 << 20].into_boxed_slice()));
+        if lent {
+            sys::offer(taken).map_err(io_problem("lend"))?;
+        }
     }
     Ok(())
 }
