@@ -447,9 +447,8 @@ fn take_memory(words: &mut Words, lent: bool) -> Result<()> {
     for _ in 0..words.number::<usize>("a size in MB")? {
         // Hidden from the optimiser, which would not allocate what nobody reads.
         let taken = std::hint::black_box(Box::leak(vec![1_u8; 1 << 20].into_boxed_slice()));
-        if lent {
-            sys::offer(taken).map_err(io_problem("lend"))?;
-        }
+        let offered = if lent { sys::offer(taken) } else { Ok(()) };
+        offered.map_err(io_problem("lend"))?;
     }
     Ok(())
 }
