@@ -48,9 +48,12 @@ if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
         rustup target add "$target" >&2 || lacks "no standard library for $target"
     elif [ "$arch" = musl ]; then
         [ -e "$(rustc --print sysroot)/lib/rustlib/src/rust/library/std" ] || lacks "rust-src is missing"
-        # std asks for an unwinder's archive by the name that LLVM's has; gcc's does the same.
-        mkdir -p "$work/unwind"
-        ln -sf "$(cc -print-file-name=libgcc_eh.a)" "$work/unwind/libunwind.a"
+        # std asks for an unwinder's archive by the name that LLVM's has; gcc's does the same, but for a function of
+        # glibc's, which finds nothing here: a panic ends the program.
+        rm -rf "$work/unwind" && mkdir "$work/unwind"
+        cp "$(cc -print-file-name=libgcc_eh.a)" "$work/unwind/libunwind.a"
+        echo 'int _dl_find_object(void *address, void *result) { return -1; }' | musl-gcc -w -c -x c -o "$work/unwind/find.o" -
+        ar r "$work/unwind/libunwind.a" "$work/unwind/find.o"
         export RUSTC_BOOTSTRAP=1
         build_std=("-Zbuild-std=std,panic_abort")
         flags="-Clink-self-contained=no -Lnative=$work/unwind"
@@ -58,7 +61,8 @@ if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
         sysroot=$work/sysroot-$arch
         if [ ! -d "$sysroot/lib/rustlib/$target" ]; then
             package=libstd-rust-dev:$debian
-            version=$(dpkg-query -W -f '${Version}' libstd-rust-dev 2>/dev/null) || lacks "Debian's rustc is not installed"
+            # It may be installed for several architectures.
+            version=$(dpkg-query -W -f '${Version}' "libstd-rust-dev:$(dpkg --print-architecture)" 2>/dev/null) || lacks "Debian's rustc is not installed"
             dpkg --print-foreign-architectures | grep -qx "$debian" ||
                 { [ "$(id -u)" = 0 ] && dpkg --add-architecture "$debian" && apt-get update -qq >&2; } || true
             (cd "$work" && rm -f libstd-rust-dev_*_"$debian.deb" && apt-get download -qq "$package=$version" >&2) ||
