@@ -368,6 +368,28 @@ fn a_scenario_without_a_container_fails() {
 }
 
 #[test]
+fn an_installed_suite_needs_no_monitor_beside_itself() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("conmon-compat");
+    let built = Path::new(env!("CARGO_BIN_EXE_conmon-compat"));
+    fs::copy(built, &program).unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+    let doctor = || {
+        let mut doctor = Command::new(&program);
+        doctor.args(["doctor", "-t", "crio"]).env("CONMON_COMPAT_FIXTURES", &fixtures);
+        doctor.env("CONMON_COMPAT_TOOLS", built.parent().unwrap());
+        doctor
+    };
+    let told = contains("candidate: none at").and(contains("name it by --candidate"));
+    doctor().env_remove("CONMON_CANDIDATE").assert().success().stdout(told);
+    let named = doctor().env("CONMON_CANDIDATE", "/nonexistent/conmon").assert().code(1);
+    named.stdout(contains("no monitor at /nonexistent/conmon"));
+}
+
+#[test]
 fn every_option_is_in_the_manual() {
     let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/compat.md");
     let manual = fs::read_to_string(manual).unwrap();

@@ -145,7 +145,14 @@ fn try_out(host: &Host, program: &Path) -> Result<bool> {
     let candidate = named("CONMON_CANDIDATE").map_or_else(built_monitor, Ok)?;
     let root = nix::unistd::geteuid().is_root();
     let mut monitor = None;
-    for (what, path) in [("candidate", candidate), ("reference", reference)] {
+    let mut monitors = vec![("candidate", candidate), ("reference", reference)];
+    // An installed suite has none of its own build; `run` names it.
+    if named("CONMON_CANDIDATE").is_none() && !monitors[0].1.exists() {
+        let (what, path) = monitors.remove(0);
+        let (mark, path) = (console::style("lack").yellow(), path.display());
+        stdout::print_line(format_args!("{mark} {what}: none at {path}; name it by --candidate"));
+    }
+    for (what, path) in monitors {
         let subject = Subject::check(&path);
         let tried = subject.and_then(|subject| {
             if root {
