@@ -1,7 +1,7 @@
 //! What a case is, whatever table it is from: what it is called, why it is there, what it needs, how it is played, and what came
 //! of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,8 @@ use crate::host::subject::{Subject, is_ours};
 use crate::host::traits::Traits;
 use crate::scenario::RuntimeKind;
 use crate::stop;
-use crate::text::glob;
-use crate::verdict::{self, Divergence, Kind, Rules, Seen, Verdict};
+use crate::verdict::stale::{self, Played, Sides, Stale};
+use crate::verdict::{self, Divergence, Rules, Seen, Verdict};
 use crate::world::programs::Fault;
 
 /// Where the reference's side comes from.
@@ -114,6 +114,11 @@ pub trait Case: Send + Sync {
 
     /// Tells what makes the observation from its like, where it can be recorded.
     fn fingerprint(&self) -> Option<&str> {
+        None
+    }
+
+    /// The file that says what it is, where it has one of its own.
+    fn file(&self) -> Option<&Path> {
         None
     }
 
@@ -361,50 +366,29 @@ impl Comparison {
         }
     }
 
-    /// Known divergences that should have shown in these outcomes and did not.
-    ///
-    /// Each name an entry gives is judged for itself; one with a pattern only when every case was played (`complete`). Cases that
-    /// allow several outcomes of what the entry is about do not count.
-    pub fn stale(&self, outcomes: &[Outcome], complete: bool) -> Vec<&Divergence> {
-        let judged: Vec<(&Arc<dyn Case>, &Verdict, bool)> = outcomes
+    /// What of the known divergences should have shown in these outcomes and did not; `complete` where every case was played.
+    pub fn stale(&self, outcomes: &[Outcome], complete: bool) -> Vec<Stale<'_>> {
+        let cases: Vec<Played<'_>> = outcomes
             .iter()
-            .filter_map(|outcome| match &outcome.result {
-                CaseResult::Judged(Judged { verdict, reference, .. }) => {
-                    Some((&outcome.case, verdict, reference.is_some()))
-                }
-                _ => None,
+            .filter_map(|outcome| {
+                let (verdict, compared) = match &outcome.result {
+                    CaseResult::Judged(judged) => {
+                        (Some(&judged.verdict), judged.reference.is_some())
+                    }
+                    CaseResult::Skipped(_) => (None, false),
+                    CaseResult::Broken(_) => return None,
+                };
+                let case = &outcome.case;
+                let (name, runtime, data) = (case.name(), case.runtime(), case.judging());
+                Some(Played { name, runtime, data, verdict, compared })
             })
             .collect();
-        let concerns = |entry: &Divergence, case: &dyn Case, compared: bool| match entry.kind {
-            Kind::Limit => {
-                self.candidate.is_ours() && !compared && entry.names(case.name(), case.runtime())
-            }
-            _ => {
-                let known = entry.concerns(case.name(), case.runtime(), &self.traits);
-                let allowed = case.judging().is_some_and(|data| {
-                    data.allowed.iter().any(|allowed| entry.is_about(&allowed.path))
-                });
-                !self.equals && compared && known && !allowed
-            }
+        let sides = Sides {
+            reference: &self.traits,
+            equals: self.equals,
+            candidate_is_ours: self.candidate.is_ours(),
         };
-        let is_stale = |index: usize, entry: &Divergence, name: &str| {
-            let mut concerned = judged
-                .iter()
-                .filter(|(case, _, _)| glob(name, case.name(), '/'))
-                .filter(|(case, _, compared)| concerns(entry, case.as_ref(), *compared))
-                .peekable();
-            let ran = concerned.peek().is_some();
-            let fired =
-                concerned.any(|(_, verdict, _)| verdict.explained.iter().any(|(_, i)| *i == index));
-            ran && !fired && (complete || !name.contains('*'))
-        };
-        let entries = self.known.iter().enumerate();
-        entries
-            .filter(|(index, entry)| {
-                entry.scenario.each().iter().any(|name| is_stale(*index, entry, name))
-            })
-            .map(|(_, entry)| entry)
-            .collect()
+        stale::stale(&self.known, &sides, &cases, complete)
     }
 }
 

@@ -87,10 +87,9 @@ fn run(mut arguments: Arguments) -> Result<bool> {
 fn is_fresh(comparison: &Comparison, outcomes: &Mutex<Vec<Outcome>>, complete: bool) -> bool {
     let outcomes = outcomes.lock().map_or_else(|_| Vec::new(), |outcomes| outcomes.clone());
     let stale = comparison.stale(&outcomes, complete);
-    for entry in &stale {
-        let (cases, path) = (entry.scenario.joined(), entry.paths());
-        let reference = comparison.reference.label();
-        eprintln!("{reference}: a known divergence did not show: {cases} {path}: {}", entry.why);
+    for stale in &stale {
+        let (reference, place) = (comparison.reference.label(), stale.place());
+        eprintln!("{reference}: a known divergence did not show: {place}: {}", stale.entry.why);
     }
     stale.is_empty()
 }
@@ -98,17 +97,27 @@ fn is_fresh(comparison: &Comparison, outcomes: &Mutex<Vec<Outcome>>, complete: b
 impl Recorded {
     /// Judges what was seen of the candidate in a case; what is wrong, if anything is.
     fn judge(&self, case: &Arc<dyn Case>, live: &CaseResult) -> Option<String> {
-        let (CaseResult::Judged(live), Some(_)) = (live, case.fingerprint()) else { return None };
+        case.fingerprint()?;
+        let CaseResult::Judged(live) = live else {
+            self.keep(case, CaseResult::Skipped("not played".to_owned()));
+            return None;
+        };
         if let Some(reason) = self.comparison.void(case.as_ref()) {
             if let Ok(mut void) = self.void.lock() {
-                void.entry(reason).or_default().push(case.key());
+                void.entry(reason.clone()).or_default().push(case.key());
             }
+            self.keep(case, CaseResult::Skipped(reason));
             return None;
         }
         let result = match self.comparison.judge(case.as_ref(), live.candidate.clone()) {
             Ok(judged) => CaseResult::Judged(judged),
             Err(error) => CaseResult::Broken(format!("{error:#}")),
         };
+        self.keep(case, result)
+    }
+
+    /// Keeps an outcome without what was seen; what is wrong with it, if anything is.
+    fn keep(&self, case: &Arc<dyn Case>, result: CaseResult) -> Option<String> {
         let took = std::time::Duration::ZERO;
         let mut outcome = Outcome { case: case.clone(), result, took };
         let story = (!outcome.is_good()).then(|| {
@@ -124,7 +133,8 @@ impl Recorded {
 
     /// Says how much was compared, and loudly what was not.
     fn tell(&self) {
-        let count = self.outcomes.lock().map_or(0, |outcomes| outcomes.len());
+        let compared = |outcomes: &[Outcome]| outcomes.iter().filter(|o| !o.is_skipped()).count();
+        let count = self.outcomes.lock().map_or(0, |outcomes| compared(&outcomes));
         let label = self.comparison.reference.label();
         println!("{label}: {count} runs compared; {}", self.comparison.traits);
         for (reason, keys) in self.void.lock().iter().flat_map(|void| void.iter()) {

@@ -402,7 +402,8 @@ fn every_option_is_in_the_manual() {
         for line in help.lines().filter(|line| line.trim_start().starts_with('-')) {
             // A value that an option takes is explained in a line like this, too.
             let option = line.split_whitespace().find(|word| word.starts_with("--"));
-            let Some(option) = option else { continue };
+            // `--option[=VALUE]` where the value may be left out.
+            let Some(option) = option.and_then(|word| word.split('[').next()) else { continue };
             count += 1;
             let named = [' ', '`'].iter().any(|end| manual.contains(&format!("{option}{end}")));
             if option != "--help" && !named {

@@ -89,7 +89,7 @@ fn stale_of(
         comparison.play(&case)
     });
     let outcomes: Vec<Outcome> = played.collect();
-    comparison.stale(&outcomes, complete).iter().map(|entry| entry.why.clone()).collect()
+    comparison.stale(&outcomes, complete).iter().map(|stale| stale.entry.why.clone()).collect()
 }
 
 #[test]

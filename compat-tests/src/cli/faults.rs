@@ -33,6 +33,8 @@ impl FaultArgs {
         }
         // Nothing is asked of a reference.
         let comparison = play.comparison(Source::Run(play.candidate()?))?;
-        play.compare(&comparison, &tables, self.every <= 1 && selection.is_complete())
+        let mut extent = selection.extent();
+        extent.complete &= self.every <= 1;
+        play.compare(&comparison, &tables, extent)
     }
 }

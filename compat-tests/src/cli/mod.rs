@@ -1,5 +1,6 @@
 //! The command line of the suite.
 
+mod bless;
 mod faults;
 mod files;
 mod golden;

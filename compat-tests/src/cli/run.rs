@@ -10,8 +10,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::bless::Bless;
 use super::files;
-use super::selection::{Pace, Place, Selection, built_monitor, program, subject};
+use super::selection::{Extent, Pace, Place, Selection, built_monitor, program, subject};
 use crate::case::{Comparison, Outcome, Source, Table};
 use crate::host::exhaustion;
 use crate::host::subject::Subject;
@@ -20,7 +21,8 @@ use crate::report::about::{self, About};
 use crate::report::groups::{self, Mark};
 use crate::report::{Run, html, machine, text};
 use crate::tables::{podman, probe};
-use crate::verdict::{Divergence, Kind};
+use crate::verdict::Kind;
+use crate::verdict::stale::Stale;
 use crate::world::keeper;
 use crate::world::programs::Fault;
 use crate::{runner, stdout, stop, verdict};
@@ -78,6 +80,10 @@ struct Output {
     /// Keep both observations of each run as files below this directory
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Write what was seen of the candidate into the scenarios, as expectations: of the usual fields, or of those a path such as
+    /// `exit_commands.*.argv` names; may be repeated
+    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    bless: Vec<String>,
 }
 
 impl Output {
@@ -97,7 +103,7 @@ impl Output {
         &'a self,
         comparison: &'a Comparison,
         outcomes: &'a [Outcome],
-        stale: &'a [&'a Divergence],
+        stale: &'a [Stale<'a>],
         about: &'a About,
     ) -> Run<'a> {
         Run { comparison, outcomes, stale, about, specification: &self.specification }
@@ -105,7 +111,7 @@ impl Output {
 
     /// Whether what was seen is needed once it was judged.
     fn needs_observations(&self) -> bool {
-        self.json.is_some() || self.keep.is_some()
+        self.json.is_some() || self.keep.is_some() || !self.bless.is_empty()
     }
 }
 
@@ -129,7 +135,11 @@ impl Known {
         comparison.traits = comparison.traits.clone().but(&self.reference_is);
         match self.divergences.as_deref() {
             None => comparison.known = place.divergences()?,
-            Some(path) if path == Path::new("none") => comparison.equals = true,
+            Some(path) if path == Path::new("none") => {
+                comparison.equals = true;
+                // They explain nothing then, but say what neither of two equals may be asked for.
+                comparison.known = place.divergences()?;
+            }
             Some(path) => {
                 comparison.known = verdict::load(path)?;
                 comparison.equals = false;
@@ -170,14 +180,14 @@ impl Play {
         Ok(comparison)
     }
 
-    /// Plays the tables and writes every report asked for; `complete` if these are all cases there are.
+    /// Plays the tables, which are so much of what there is, and writes every report asked for.
     pub fn compare(
         &self,
         comparison: &Comparison,
         tables: &[Table],
-        complete: bool,
+        extent: Extent,
     ) -> Result<bool> {
-        compare(comparison, tables, &self.pace, &self.output, complete)
+        compare(comparison, tables, &self.pace, &self.output, extent)
     }
 }
 
@@ -190,7 +200,7 @@ impl RunArgs {
         comparison.fault = self.fault;
         comparison.deadline = self.deadline;
         comparison.keep_worlds = self.keep_worlds;
-        play.compare(&comparison, &tables, play.selection.is_complete())
+        play.compare(&comparison, &tables, play.selection.extent())
     }
 }
 
@@ -199,10 +209,11 @@ fn compare(
     tables: &[Table],
     pace: &Pace,
     output: &Output,
-    complete: bool,
+    extent: Extent,
 ) -> Result<bool> {
     anyhow::ensure!(nix::unistd::geteuid().is_root(), "worlds need namespaces: run as root");
     output.check()?;
+    let bless = Bless::plan(&output.bless, tables, extent, comparison.equals)?;
     if tables.iter().any(|table| table.name == podman::NAME) {
         // Podman has no keeper to do it. There is no other thread yet.
         keeper::hold_controllers()?;
@@ -261,7 +272,7 @@ fn compare(
     bar.finish_and_clear();
     outcomes.sort_by_key(|outcome| outcome.case.key());
     let stopped = stop::reason();
-    let stale = comparison.stale(&outcomes, complete && stopped.is_none());
+    let stale = comparison.stale(&outcomes, extent.complete && stopped.is_none());
     let run = output.run(comparison, &outcomes, &stale, &about);
     if output.tap {
         let why = stopped.map(|reason| reason.to_string());
@@ -281,7 +292,8 @@ fn compare(
         !outcomes.iter().all(Outcome::is_skipped),
         "every case was skipped: nothing was compared"
     );
-    Ok(stale.is_empty() && outcomes.iter().all(Outcome::is_good))
+    let blessed = bless.map_or(Ok(true), |bless| bless.write(&outcomes))?;
+    Ok(blessed && stale.is_empty() && outcomes.iter().all(Outcome::is_good))
 }
 
 /// The outcomes there are, and for every other run of a case that it was not played.

@@ -51,6 +51,15 @@ pub struct Selection {
     rerun_failed: Option<PathBuf>,
 }
 
+/// How much a selection is of what there is.
+#[derive(Clone, Copy)]
+pub struct Extent {
+    /// Every case that any known divergence concerns.
+    pub complete: bool,
+    /// Somebody has said which cases are meant.
+    pub chosen: bool,
+}
+
 /// How the cases are played.
 #[derive(Args, Clone)]
 pub struct Pace {
@@ -151,7 +160,7 @@ impl Selection {
     }
 
     /// Whether all cases are played that any entry of the known divergences concerns.
-    pub fn is_complete(&self) -> bool {
+    fn is_complete(&self) -> bool {
         // Entries of faults concern no other table, and no others concern it.
         let table = self.table.is_empty() || self.table == [faults::NAME];
         self.filter.is_empty()
@@ -159,6 +168,12 @@ impl Selection {
             && table
             && self.shard.is_none()
             && self.rerun_failed.is_none()
+    }
+
+    /// How much of what there is.
+    pub fn extent(&self) -> Extent {
+        let named = !self.filter.is_empty() || self.rerun_failed.is_some();
+        Extent { complete: self.is_complete(), chosen: named || self.place.scenarios.is_some() }
     }
 
     /// Whether cases of this table are asked for.

@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::Driver;
 use crate::clock::now;
+use crate::host::cgroup;
 use crate::observation::{Datagram, JournalEntry, LaunchSeen, MonitorSeen, Observation};
-use crate::observe::datagrams::{journal_fields, without_syslog_time};
+use crate::observe::datagrams::{journal_fields, lacks_oom_counter, without_syslog_time};
 use crate::observe::normalize;
 use crate::observe::streams::{End, Stream};
 use crate::observe::{files, logs, process, records};
@@ -52,8 +53,10 @@ impl Driver<'_> {
         let name_of = |pid: i32| format!("[PID:{}]", pids.get(&pid).map_or("?", String::as_str));
         seen.journal =
             self.journal.received.iter().map(|m| journal_entry(name_of(m.pid), &m.bytes)).collect();
-        seen.syslog =
-            self.syslog.received.iter().map(|m| without_syslog_time(&escape(&m.bytes))).collect();
+        let syslog = self.syslog.received.iter().map(|m| without_syslog_time(&escape(&m.bytes)));
+        // What a monitor says of a host without memory controller tells of the host.
+        let counts = cgroup::has_memory();
+        seen.syslog = syslog.filter(|line| counts || !lacks_oom_counter(line)).collect();
         seen.notify = self
             .notify
             .received

@@ -137,6 +137,13 @@ pub fn without_syslog_time(text: &str) -> String {
     if fits { format!("{priority}>[TIME]{after}") } else { text.to_string() }
 }
 
+/// Whether a line of syslog says that a container has no counter of OOM kills, as it is with cgroup v2 without memory controller.
+pub fn lacks_oom_counter(text: &str) -> bool {
+    let said =
+        ["<nwarn>: Failed to add inotify watch for /", "<nwarn>: Failed to open cgroups file: /"];
+    text.contains("/memory.events") && said.iter().any(|words| text.contains(words))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,5 +161,15 @@ mod tests {
         assert_eq!(without_syslog_time("<14>Nov 21 22:37:47 conmon: x"), "<14>[TIME] conmon: x");
         let odd = "<14>2024-01-01T00:00:00 conmon: x";
         assert_eq!(without_syslog_time(odd), odd);
+    }
+
+    #[test]
+    fn only_what_is_said_about_a_missing_counter_is_the_hosts() {
+        let line =
+            |text| lacks_oom_counter(&format!("<14>[TIME] conmon: conmon c0ffee {text} \\n"));
+        assert!(line("<nwarn>: Failed to add inotify watch for /sys/fs/cgroup/memory.events"));
+        assert!(line("<nwarn>: Failed to open cgroups file: /sys/fs/cgroup/a/b/memory.events"));
+        assert!(!line("<nwarn>: Failed to open cgroups file: /sys/fs/cgroup/memory/a"));
+        assert!(!line("<error>: Failed to write to /x/memory.events"));
     }
 }

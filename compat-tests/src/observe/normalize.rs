@@ -7,7 +7,8 @@
 //! - random parts of temporary names (`observe/watch.rs`) and inode numbers of pipes and
 //!   sockets (`observe/records.rs`), and the same names where they occur in texts;
 //! - the times that runtimes put into their messages (RFC 3339 in UTC, with a `Z`, which the
-//!   monitor itself never writes) become `[TIME Z]`.
+//!   monitor itself never writes) become `[TIME Z]`;
+//! - the number in the name of a world's cgroup becomes `[WORLD]`.
 //!
 //! Paths need no rule: they are the same in every world.
 
@@ -25,6 +26,7 @@ pub fn apply(value: &mut Value, pids: &BTreeMap<i32, String>) {
             name_console_sockets(text);
             name_temporary_files(text);
             name_utc_times(text);
+            name_worlds(text);
         }
         Value::Array(list) => list.iter_mut().for_each(|inner| apply(inner, pids)),
         Value::Object(map) => map.values_mut().for_each(|inner| apply(inner, pids)),
@@ -54,6 +56,19 @@ fn name_temporary_files(text: &mut String) {
         let dotted = text.get(..start).is_some_and(|before| before.ends_with('.'));
         if dotted && text.get(start..end).is_some_and(random) {
             text.replace_range(start..end, "XXXXXX");
+        }
+    }
+}
+
+/// The number in `conmon-compat-1234`, the cgroup of a world.
+fn name_worlds(text: &mut String) {
+    const NAME: &str = "conmon-compat-";
+    let ends: Vec<usize> = text.match_indices(NAME).map(|(at, _)| at + NAME.len()).collect();
+    for start in ends.into_iter().rev() {
+        let digits =
+            text.get(start..).map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
+        if digits > 0 {
+            text.replace_range(start..start + digits, "[WORLD]");
         }
     }
 }
@@ -129,6 +144,7 @@ mod tests {
             "time=\"2024-01-31T23:59:59Z\" 2024-01-31T23:59:59.5Z: x",
             "2024-01-31T23:59:59.123456789+00:00 stdout F Tx",
             "create file \u{201c}/x/pid.G0J3Y3\u{201d}: no, \u{201c}/x/pid.config\u{201d}",
+            "/cg/conmon-compat-7/a and conmon-compat-812, conmon-compat-x",
         ]);
         apply(&mut value, &BTreeMap::new());
         assert_eq!(value[0], "/tmp/conmon-term.XXXXXX");
@@ -137,5 +153,7 @@ mod tests {
         let expected =
             "create file \u{201c}/x/pid.XXXXXX\u{201d}: no, \u{201c}/x/pid.config\u{201d}";
         assert_eq!(value[3], expected);
+        let expected = "/cg/conmon-compat-[WORLD]/a and conmon-compat-[WORLD], conmon-compat-x";
+        assert_eq!(value[4], expected);
     }
 }

@@ -103,9 +103,9 @@ fn stale(out: &mut String, run: &Run<'_>) {
         return;
     }
     out.push_str("<h2>Known divergences that did not show</h2><ul>");
-    for entry in run.stale {
-        let name = format!("{}: {}", entry.scenario.joined(), entry.paths());
-        let _ = write!(out, "<li class=\"DIFFERS\">{} — {}", html(&name), html(&entry.why));
+    for stale in run.stale {
+        let (place, why) = (html(&stale.place()), html(&stale.entry.why));
+        let _ = write!(out, "<li class=\"DIFFERS\">{place} — {why}");
     }
     out.push_str("</ul>");
 }

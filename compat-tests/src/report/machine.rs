@@ -42,9 +42,11 @@ pub fn tap(number: usize, outcome: &Outcome) -> String {
 pub fn tap_end(run: &Run<'_>, stopped: Option<&str>) -> String {
     let Run { outcomes, stale, .. } = run;
     let mut out = String::new();
-    for (number, entry) in (outcomes.len() + 1..).zip(*stale) {
+    for (number, stale) in (outcomes.len() + 1..).zip(*stale) {
         // A hash would begin a directive.
-        let why = entry.why.replace('#', "\\#").replace('\n', " ");
+        let why = format!("{}: {}", stale.place(), stale.entry.why)
+            .replace('#', "\\#")
+            .replace('\n', " ");
         let _ = writeln!(out, "not ok {number} - stale divergence: {why}");
     }
     let _ = writeln!(out, "1..{}", outcomes.len() + stale.len());
@@ -77,11 +79,10 @@ pub fn junit(run: &Run<'_>) -> Result<String> {
     }
     if !run.stale.is_empty() {
         let mut suite = TestSuite::new("divergences");
-        for entry in run.stale {
+        for stale in run.stale {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-            status.set_message("did not show").set_description(entry.why.as_str());
-            let name = format!("{} {}", entry.scenario.joined(), entry.paths());
-            suite.add_test_case(TestCase::new(name, status));
+            status.set_message("did not show").set_description(stale.entry.why.as_str());
+            suite.add_test_case(TestCase::new(stale.place(), status));
         }
         report.add_test_suite(suite);
     }
@@ -175,7 +176,7 @@ pub fn json(run: &Run<'_>) -> Value {
         "candidate": comparison.candidate.label,
         "about": about,
         "outcomes": list,
-        "stale": run.stale.iter().map(|entry| &entry.why).collect::<Vec<_>>(),
+        "stale": run.stale.iter().map(|stale| format!("{}: {}", stale.place(), stale.entry.why)).collect::<Vec<_>>(),
     })
 }
 

@@ -9,7 +9,7 @@ pub mod text;
 use std::collections::BTreeMap;
 
 use crate::case::{Comparison, Outcome};
-use crate::verdict::Divergence;
+use crate::verdict::stale::Stale;
 use about::About;
 
 /// A run that is over.
@@ -17,7 +17,7 @@ pub struct Run<'a> {
     pub comparison: &'a Comparison,
     pub outcomes: &'a [Outcome],
     /// Known divergences that did not show.
-    pub stale: &'a [&'a Divergence],
+    pub stale: &'a [Stale<'a>],
     pub about: &'a About,
     /// Where the links to the rules lead.
     pub specification: &'a str,

@@ -146,14 +146,10 @@ pub fn summary(run: &Run<'_>) -> String {
         out.push('\n');
     }
     out.push_str(&findings(outcomes));
-    for entry in *stale {
-        out.push_str(&format!(
-            "{} {} {}: {}\n",
-            style("known divergence that did not show:").red(),
-            entry.scenario.joined(),
-            entry.paths(),
-            entry.why
-        ));
+    for stale in *stale {
+        let (place, why) = (stale.place(), &stale.entry.why);
+        let title = style("known divergence that did not show:").red();
+        out.push_str(&format!("{title} {place}: {why}\n"));
     }
     let bad = outcomes.iter().filter(|o| !o.is_good()).count();
     out.push_str(&format!("\nreference: {}\n", comparison.reference.label()));

@@ -89,6 +89,10 @@ impl Case for Played {
         Some(&self.scenario.fingerprint)
     }
 
+    fn file(&self) -> Option<&Path> {
+        Some(&self.scenario.path)
+    }
+
     fn judging(&self) -> Option<&Data> {
         Some(&self.scenario.data)
     }

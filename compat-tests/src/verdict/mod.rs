@@ -6,6 +6,7 @@ pub mod diff;
 pub mod fields;
 mod known;
 mod partial;
+pub mod stale;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -221,10 +222,14 @@ fn gone_back(rules: &Rules<'_>, reference: &Value, candidate: &Value, verdict: &
     }
 }
 
-/// An observation without what is not compared, unordered lists sorted.
 fn prepared(rules: &Rules<'_>, value: &Value) -> Value {
+    rules.data.map_or_else(|| value.clone(), |data| compared(data, value))
+}
+
+/// An observation without what a scenario does not compare, its unordered lists sorted, its partial lines joined.
+#[must_use]
+pub fn compared(data: &Data, value: &Value) -> Value {
     let mut value = value.clone();
-    let Some(data) = rules.data else { return value };
     let asked = |path: &str| data.also.iter().any(|pattern| names(pattern, path));
     diff::remove(&mut value, &|path, is_leaf| {
         let internal = INTERNAL.iter().any(|pattern| names(pattern, path));
