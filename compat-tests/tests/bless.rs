@@ -1,6 +1,6 @@
 //! `run --bless`: what it writes, and what it does not.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 #[path = "common/root.rs"]
 mod root;
