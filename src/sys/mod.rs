@@ -18,5 +18,11 @@ pub(crate) mod socket;
 pub(crate) mod stack;
 pub(crate) mod time;
 pub(crate) mod tty;
-#[cfg(all(not(test), not(fuzzing), panic = "abort"))]
+// Not into a static program for 32-bit ARM: its C library draws in gcc's own.
+#[cfg(all(
+    not(test),
+    not(fuzzing),
+    panic = "abort",
+    not(all(target_arch = "arm", target_feature = "crt-static"))
+))]
 mod unwind;
