@@ -32,6 +32,23 @@ pub fn run(comparison: &Comparison, tables: &[Table], pace: Pace, outcomes: &Sen
     keeper::tidy(&comparison.program);
 }
 
+/// The order in which cases are played. Those of one area wait alike, so neighbours are played far apart: where many wait at the same
+/// time, a processor would have nothing to do.
+pub fn spread<T: Clone>(cases: &[T]) -> Vec<T> {
+    let count = cases.len();
+    // The golden section leaves no two neighbours near each other; a stride without a common factor comes to everything once.
+    let mut stride = (count * 618 / 1000).max(1);
+    while greatest_common_divisor(stride, count) > 1 {
+        stride -= 1;
+    }
+    let places = (0..count).map(|index| index * stride % count);
+    places.filter_map(|place| cases.get(place).cloned()).collect()
+}
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
 fn run_table(
     comparison: &Comparison,
     table: &Table,
@@ -41,14 +58,15 @@ fn run_table(
 ) {
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(outcomes.clone());
-    let total = table.cases.len() * repeat;
+    let cases = spread(&table.cases);
+    let total = cases.len() * repeat;
     let work = || {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             if index >= total {
                 return;
             }
-            let case = &table.cases[index % table.cases.len()];
+            let case = &cases[index % cases.len()];
             let outcome =
                 if stop::asked() { Outcome::not_played(case) } else { play(comparison, case) };
             let sender = outcomes.lock().map(|sender| sender.clone());
@@ -122,6 +140,20 @@ mod tests {
             assert_eq!(played, BTreeMap::from(expected), "{jobs} jobs");
         }
         assert!(play_all(&table(Vec::new()), 2, 1).is_empty());
+    }
+
+    #[test]
+    fn neighbours_are_played_far_apart_and_each_once() {
+        for count in [0_usize, 1, 2, 3, 4, 10, 952] {
+            let cases: Vec<usize> = (0..count).collect();
+            let order = spread(&cases);
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, cases);
+            let near =
+                order.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) < count / 4).count();
+            assert_eq!(near, 0, "{count}: {order:?}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ use conmon_compat::report::text;
 use conmon_compat::scenario::RuntimeKind;
 use conmon_compat::verdict::stale::Stale;
 use conmon_compat::world::keeper;
-use conmon_compat::{tables, verdict};
+use conmon_compat::{runner, tables, verdict};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 const RUNTIMES: [RuntimeKind; 3] = [RuntimeKind::Crun, RuntimeKind::Runc, RuntimeKind::Standin];
@@ -72,7 +72,8 @@ fn run(mut arguments: Arguments) -> Result<bool> {
     let mut failed = false;
     for table in tables {
         arguments.test_threads = asked.or(Some(processors * table.jobs_per_processor));
-        let trials: Vec<Trial> = table.cases.into_iter().map(|case| trial(&run, case)).collect();
+        let cases = runner::spread(&table.cases);
+        let trials: Vec<Trial> = cases.into_iter().map(|case| trial(&run, case)).collect();
         failed |= libtest_mimic::run(&arguments, trials).has_failed();
     }
     keeper::tidy(&run.comparison.program);
