@@ -1,6 +1,7 @@
 //! A container that prints a line now and then, as most of them do.
 
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use crate::bench::attach::{Client, Reader};
@@ -15,6 +16,9 @@ use crate::bench::procfs;
 
 /// Of one line, its newline included.
 const LINE_BYTES: u64 = 100;
+
+/// A client is measured that stays, as most do: what its coming took is given back by then.
+const ARRIVED: Duration = Duration::from_millis(1500);
 
 /// Lines that come alone.
 #[derive(Clone, Copy)]
@@ -98,7 +102,9 @@ impl Trickle {
         let journal = if self.log == LogTo::Journald { Some(Journal::start()?) } else { None };
         let monitor = Monitor::begin(lab, subject, &job)?;
         let reader = if self.client {
-            Some(Client::connect(&monitor.attach_socket())?.read_on())
+            let reader = Client::connect(&monitor.attach_socket())?.read_on();
+            thread::sleep(ARRIVED);
+            Some(reader)
         } else {
             None
         };
