@@ -107,6 +107,7 @@ impl Prepared {
             .container
             .iter()
             .map(|word| match word.as_str() {
+                "{warm}" => file("warm"),
                 "{go}" => file("go"),
                 "{done}" => file("done"),
                 "{burst}" => file("burst"),
