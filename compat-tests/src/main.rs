@@ -11,13 +11,16 @@ use conmon_compat::{bench, cli, crio, driver};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).take(2).collect();
+    let rest = || std::env::args_os().skip(2).collect::<Vec<_>>();
     let done = match words.first().map(String::as_str) {
         // Its options are its own.
-        Some("bench") => {
+        Some("bench") => return bench::main(&rest()),
+        Some(bench::guard::GUARD) => return bench::guard::guard(&rest()),
+        Some(bench::guard::WORKER) => {
             if let Err(error) = keeper::hold_controllers() {
                 eprintln!("conmon-compat: {error:#}");
             }
-            return bench::main(&std::env::args_os().skip(2).collect::<Vec<_>>());
+            return bench::guard::work(&rest());
         }
         Some(keeper::KEEPER) => words
             .get(1)

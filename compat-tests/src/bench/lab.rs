@@ -36,7 +36,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    pub fn open(options: &Options) -> Result<Self, Problem> {
+    pub fn open(number: u32, options: &Options) -> Result<Self, Problem> {
         let program = std::env::current_exe().map_err(Problem::io("this program"))?;
         let helper = |name: &str| {
             programs::helper(&program, name).map_err(|error| Problem::new(error.to_string()))
@@ -48,9 +48,13 @@ impl Lab {
         // The monitors' orphans, and they themselves, come to us to be reaped.
         prctl::set_child_subreaper(true).map_err(Problem::io("subreaper"))?;
         let no_journal = hide_journal().err().map(|problem| problem.to_string());
+        let [tmpfs, disk] = directories(number, options);
+        for directory in [&tmpfs, &disk] {
+            fs::create_dir(directory).map_err(Problem::io(directory.display()))?;
+        }
         let mut lab = Self {
-            tmpfs: directory(&options.tmpfs, 'm')?,
-            disk: directory(&options.disk, 'd')?,
+            tmpfs,
+            disk,
             payload: PathBuf::new(),
             standin: standin.map_err(Problem::io("the stand-in runtime"))?,
             floor: None,
@@ -157,10 +161,10 @@ impl Drop for Lab {
     }
 }
 
-fn directory(parent: &Path, role: char) -> Result<PathBuf, Problem> {
-    let path = parent.join(format!("conmon-bench-{}{role}", std::process::id()));
-    fs::create_dir(&path).map_err(Problem::io(path.display()))?;
-    Ok(path)
+/// Where run `number` has its files: in memory and on a disk.
+pub fn directories(number: u32, options: &Options) -> [PathBuf; 2] {
+    let name = |role| format!("conmon-bench-{number}{role}");
+    [options.tmpfs.join(name('m')), options.disk.join(name('d'))]
 }
 
 /// Makes room for a journal of our own that nobody else on the host sees.

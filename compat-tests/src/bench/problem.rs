@@ -1,6 +1,8 @@
 //! Why a measurement could not be made: it ends the run, since half a table misleads.
 
 use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
 
 /// What was being done, and what came of it.
 #[derive(Debug)]
@@ -26,4 +28,12 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The exit status; a problem is said.
+pub fn told(done: Result<ExitCode, Problem>) -> ExitCode {
+    done.unwrap_or_else(|problem| {
+        let _ = writeln!(std::io::stderr(), "bench: {problem}");
+        ExitCode::FAILURE
+    })
 }

@@ -7,7 +7,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, unshare};
@@ -94,28 +94,15 @@ pub fn keep(player: &str) -> Result<ExitStatus> {
     request["cgroup"] = cgroup.clone().into();
     let host_pids = request.get("host_pids").and_then(Value::as_bool).unwrap_or(false);
 
-    // The watcher starts first: no thread can be made once the pid namespace is set.
-    let (tell, told) = std::sync::mpsc::channel::<i32>();
-    let watcher = std::thread::Builder::new().spawn(move || {
-        let Ok(player) = told.recv() else { return };
-        let _ = stdin.read_to_end(&mut Vec::new());
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(player), Signal::SIGKILL);
-    });
-    watcher.context("cannot watch the suite")?;
     unshare(CloneFlags::CLONE_NEWNS).context("no private mount namespace (are you root?)")?;
     private_mounts()?;
     cgroup::make_usable()?;
     if host_pids {
         set_child_subreaper(true)?;
-    } else {
-        unshare(CloneFlags::CLONE_NEWPID).context("no private pid namespace")?;
     }
     let mut command = Command::new("/proc/self/exe");
     command.arg0("conmon-compat").arg(player).stdin(Stdio::piped());
-    let setup = ChildSetup { parent_death_signal: Some(Signal::SIGKILL), ..ChildSetup::default() };
-    sys::prepare(&mut command, setup);
-    let mut player = command.spawn().context("cannot start the player")?;
-    tell.send(i32::try_from(player.id())?)?;
+    let mut player = start_held(&mut command, stdin, !host_pids)?;
     if let Some(mut pipe) = player.stdin.take() {
         serde_json::to_writer(&mut pipe, &request)?;
     }
@@ -125,6 +112,36 @@ pub fn keep(player: &str) -> Result<ExitStatus> {
     }
     cgroup::remove(&cgroup);
     Ok(status)
+}
+
+/// Starts `command` as process 1 of a pid namespace, unless it is to stay in ours. It is killed when `life` comes to its
+/// end or this process does; in a namespace of its own, so is all that it has started.
+///
+/// # Errors
+///
+/// What kept the command from being started.
+pub fn start_held(
+    command: &mut Command,
+    mut life: impl Read + Send + 'static,
+    apart: bool,
+) -> Result<Child> {
+    // The watcher starts first: no thread can be made once the pid namespace is set.
+    let (tell, told) = std::sync::mpsc::channel::<i32>();
+    let watcher = std::thread::Builder::new().spawn(move || {
+        let Ok(held) = told.recv() else { return };
+        let _ = life.read_to_end(&mut Vec::new());
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(held), Signal::SIGKILL);
+    });
+    watcher.context("cannot watch whoever has called")?;
+    if apart {
+        unshare(CloneFlags::CLONE_NEWPID).context("no private pid namespace")?;
+    }
+    let setup = ChildSetup { parent_death_signal: Some(Signal::SIGKILL), ..ChildSetup::default() };
+    sys::prepare(command, setup);
+    let program = command.get_program().to_string_lossy().into_owned();
+    let held = command.spawn().with_context(|| format!("cannot start {program}"))?;
+    tell.send(i32::try_from(held.id())?)?;
+    Ok(held)
 }
 
 /// Makes a hybrid host usable for crun, for this process and its children as long as they
