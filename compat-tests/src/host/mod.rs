@@ -7,6 +7,7 @@ pub mod subject;
 pub mod traits;
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use crate::scenario::{Need, RuntimeKind, Scenario};
 
@@ -41,7 +42,8 @@ impl Host {
             !has_capability(crate::sys::CAP_SYS_RESOURCE),
             "no CAP_SYS_RESOURCE",
         );
-        lack(Need::Criu, find("criu").is_none(), "criu is not installed");
+        let checkpoint = checkpoint();
+        lack(Need::Criu, checkpoint.is_err(), checkpoint.err().unwrap_or_default());
         Self { crun: find("crun"), runc: find("runc"), lacking }
     }
 
@@ -104,6 +106,30 @@ impl Host {
             });
         }
         findings
+    }
+}
+
+/// Whether a program can be started and succeeds.
+#[must_use]
+pub fn succeeds(program: &str, arguments: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Whether containers can be written to files and brought back.
+///
+/// # Errors
+///
+/// Why not.
+pub fn checkpoint() -> Result<(), &'static str> {
+    // What the kernel offers for it, of which this file is the easiest to see.
+    if !Path::new("/proc/sys/kernel/ns_last_pid").exists() {
+        return Err("the kernel is built without CONFIG_CHECKPOINT_RESTORE");
+    }
+    match succeeds("criu", &["check"]) {
+        true => Ok(()),
+        false => Err("criu is missing or the kernel does not allow it"),
     }
 }
 

@@ -20,4 +20,6 @@ pub enum Fact {
     Curl,
     /// nftables works.
     PacketFilter,
+    /// The kernel filters system calls.
+    Seccomp,
 }

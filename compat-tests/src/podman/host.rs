@@ -1,24 +1,19 @@
 //! What this host has, checked once, and why a case cannot run on it.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use semver::Version;
 
 use super::case::Case;
 use super::fact::Fact;
+use crate::host::succeeds;
 
 /// The host as far as cases depend on it.
 #[derive(Clone, Debug)]
 pub struct Host {
     facts: Vec<(Fact, Result<(), &'static str>)>,
     pub podman: Version,
-}
-
-fn succeeds(program: &str, arguments: &[&str]) -> bool {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
 }
 
 fn file_has(path: &str, word: &str) -> bool {
@@ -60,12 +55,13 @@ impl Host {
                 Fact::Rootless,
                 given(systemd && user, "no ordinary user \"user\" with a session of its own"),
             ),
-            (Fact::Checkpoint, checkpoint()),
+            (Fact::Checkpoint, crate::host::checkpoint()),
             (
                 Fact::PacketFilter,
                 given(succeeds("nft", &["list", "ruleset"]), "nftables do not work"),
             ),
             (Fact::Curl, given(succeeds("curl", &["--version"]), "curl is missing")),
+            (Fact::Seccomp, given(crate::sys::has_seccomp(), "the kernel filters no system calls")),
         ];
         Ok(Self { facts, podman: podman_version()? })
     }
@@ -84,17 +80,15 @@ impl Host {
             .find_map(|(_, state)| state.err().map(str::to_owned))
     }
 
+    /// What cases depend on, and why it is not there, if so.
+    pub fn facts(&self) -> impl Iterator<Item = (Fact, Result<(), &'static str>)> {
+        self.facts.iter().copied()
+    }
+
     #[must_use]
     pub fn has(&self, wanted: Fact) -> bool {
         self.facts.iter().any(|(fact, state)| *fact == wanted && state.is_ok())
     }
-}
-
-fn checkpoint() -> Result<(), &'static str> {
-    // What the kernel offers for it, of which this file is the easiest to see.
-    let kernel = Path::new("/proc/sys/kernel/ns_last_pid").exists();
-    given(kernel, "the kernel is built without CONFIG_CHECKPOINT_RESTORE")?;
-    given(succeeds("criu", &["check"]), "criu is missing or the kernel does not allow it")
 }
 
 fn podman_version() -> Result<Version, String> {

@@ -46,6 +46,8 @@ pub struct Plan {
     pub rootfs: PathBuf,
     pub prelude: String,
     pub keep: bool,
+    /// Whether containers have Podman's filter of system calls.
+    pub seccomp: bool,
     /// Keys of containers.conf that only this Podman knows.
     pub more_configuration: &'static str,
 }
@@ -243,8 +245,9 @@ fn containers_conf(plan: &Plan, monitor: &Path, directory: &Path, owner: Owner) 
         Owner::Root => "default_ulimits = [\"nofile=1024:1024\", \"nproc=2048:2048\"]\n",
         Owner::User => "",
     };
+    let filter = if plan.seccomp { "" } else { "seccomp_profile = \"unconfined\"\n" };
     format!(
-        "[containers]\n{limits}netns = \"none\"\nlog_driver = \"k8s-file\"\n\
+        "[containers]\n{limits}{filter}netns = \"none\"\nlog_driver = \"k8s-file\"\n\
          [engine]\ncgroup_manager = \"{manager}\"\nevents_logger = \"{events}\"\nruntime = \"{}\"\n\
          exit_command_delay = 1\nconmon_path = [\"{}\"]\nstatic_dir = \"{}\"\ntmp_dir = \"{}\"\nvolume_path = \"{}\"\n{}",
         plan.runtime,

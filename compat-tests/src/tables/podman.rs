@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Error, Result, bail};
 
 use crate::case::{self, Comparison, Judged, Side, Table};
-use crate::host::Host;
 use crate::host::subject::Subject;
+use crate::host::{Finding, Host};
 use crate::podman::case::{Case, read_all};
 use crate::podman::fact::Fact;
 use crate::podman::host::Host as PodmanHost;
@@ -91,6 +91,62 @@ impl Shared {
     }
 }
 
+/// What worlds are made of here, with the first of the runtimes that Podman can use.
+///
+/// # Errors
+///
+/// None of them lets a container live.
+fn plan(host: &PodmanHost, runtimes: &[String], monitor: &Path, rootfs: PathBuf) -> Result<Plan> {
+    let plan = Plan {
+        runtime: String::new(),
+        systemd: host.has(Fact::Systemd),
+        journald: host.has(Fact::Journald),
+        rootfs,
+        prelude: String::new(),
+        keep: false,
+        seccomp: host.has(Fact::Seccomp),
+        // The kernel may lack the packet filter that published ports would take.
+        more_configuration: if host.podman.major >= 5 && !host.has(Fact::PacketFilter) {
+            "[network]\nfirewall_driver = \"none\"\n"
+        } else {
+            ""
+        },
+    };
+    let runtime = world::choose_runtime(host, runtimes, &plan, monitor);
+    let runtime =
+        runtime.map_err(|reasons| Error::msg(format!("no runtime works here:\n{reasons}")))?;
+    Ok(Plan { runtime, ..plan })
+}
+
+/// What cases of the table depend on.
+///
+/// # Errors
+///
+/// Podman does not say its version.
+pub fn findings() -> Result<Vec<Finding>> {
+    let host = PodmanHost::probe().map_err(Error::msg)?;
+    let found = host.facts().map(|(fact, found)| Finding {
+        what: format!("for Podman's table: {}", format!("{fact:?}").to_lowercase()),
+        found: found.map(|()| "yes".to_owned()).map_err(str::to_owned),
+    });
+    Ok(found.collect())
+}
+
+/// Has Podman lead a container's life with this monitor; which runtime it could use.
+///
+/// # Errors
+///
+/// Why Podman can use none.
+pub fn probe(monitor: &Path, runtimes: &[RuntimeKind]) -> Result<String> {
+    let host = PodmanHost::probe().map_err(Error::msg)?;
+    let runtimes: Vec<String> = runtimes.iter().map(ToString::to_string).collect();
+    let directory = world::run_directory()?;
+    let rootfs = world::make_rootfs(&directory)?;
+    let plan = plan(&host, &runtimes, monitor, rootfs);
+    let _best_effort = std::fs::remove_dir_all(&directory);
+    Ok(plan?.runtime)
+}
+
 impl Ground {
     /// Removes what killed runs have left, and makes what all worlds share.
     fn new(shared: &Shared, comparison: &Comparison) -> Result<Self> {
@@ -103,22 +159,9 @@ impl Ground {
             std::fs::read_to_string(&prelude).with_context(|| prelude.display().to_string())?;
         world::sweep();
         let run_directory = world::run_directory()?;
-        let mut plan = Plan {
-            runtime: String::new(),
-            systemd: host.has(Fact::Systemd),
-            journald: host.has(Fact::Journald),
-            rootfs: world::make_rootfs(&run_directory)?,
-            prelude,
-            keep: comparison.keep_worlds,
-            // The kernel may lack the packet filter that published ports would take.
-            more_configuration: if host.podman.major >= 5 && !host.has(Fact::PacketFilter) {
-                "[network]\nfirewall_driver = \"none\"\n"
-            } else {
-                ""
-            },
-        };
-        plan.runtime = world::choose_runtime(host, &shared.runtimes, &plan, &reference.path)
-            .map_err(|reasons| Error::msg(format!("no runtime works here:\n{reasons}")))?;
+        let rootfs = world::make_rootfs(&run_directory)?;
+        let plan = plan(host, &shared.runtimes, &reference.path, rootfs)?;
+        let plan = Plan { prelude, keep: comparison.keep_worlds, ..plan };
         Ok(Self { plan, run_directory, idle: Mutex::default(), made: AtomicUsize::new(0) })
     }
 

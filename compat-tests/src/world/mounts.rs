@@ -8,6 +8,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -90,24 +91,62 @@ pub fn bind(from: &OwnedFd, to: &str) -> Result<()> {
         .with_context(|| format!("cannot bind {to}"))
 }
 
+/// A device of a world's `/dev`.
+struct Device {
+    path: &'static str,
+    number: (u64, u64),
+    mode: u32,
+    /// Whether a world is none without it.
+    needed: bool,
+}
+
+const fn device(path: &'static str, number: (u64, u64)) -> Device {
+    Device { path, number, mode: 0o666, needed: true }
+}
+
+/// Source: Documentation/admin-guide/devices.txt of the kernel.
+const DEVICES: [Device; 7] = [
+    device("/dev/null", (1, 3)),
+    device("/dev/zero", (1, 5)),
+    device("/dev/full", (1, 7)),
+    device("/dev/random", (1, 8)),
+    device("/dev/urandom", (1, 9)),
+    device("/dev/tty", (5, 0)),
+    // Some containers have none, and a monitor in a pid namespace learns nothing from it.
+    Device { path: "/dev/kmsg", number: (1, 11), mode: 0o644, needed: false },
+];
+
+impl Device {
+    /// The host's, before it is covered.
+    fn of_host(&self) -> Option<OwnedFd> {
+        open(self.path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()
+    }
+
+    /// Makes it; where that is not allowed, as in many containers, shows the host's.
+    fn make(&self, of_host: Option<&OwnedFd>) -> Result<()> {
+        let mode = Mode::from_bits_truncate(self.mode);
+        let number = makedev(self.number.0, self.number.1);
+        match (mknod(self.path, SFlag::S_IFCHR, mode, number), of_host) {
+            (Ok(()), _) => {
+                fs::set_permissions(self.path, fs::Permissions::from_mode(self.mode))?;
+                Ok(())
+            }
+            (Err(Errno::EPERM), Some(of_host)) => {
+                fs::write(self.path, "")?;
+                bind(of_host, self.path)
+            }
+            (Err(Errno::EPERM), None) if !self.needed => Ok(()),
+            (Err(errno), _) => Err(errno).with_context(|| format!("cannot make {}", self.path)),
+        }
+    }
+}
+
 /// A `/dev` of its own, for a `/dev/log` that is ours.
 fn private_dev() -> Result<()> {
+    let of_host = DEVICES.each_ref().map(Device::of_host);
     tmpfs("/dev", "mode=0755")?;
-    let nodes = [
-        ("null", 1, 3, 0o666),
-        ("zero", 1, 5, 0o666),
-        ("full", 1, 7, 0o666),
-        ("random", 1, 8, 0o666),
-        ("urandom", 1, 9, 0o666),
-        ("kmsg", 1, 11, 0o644),
-        ("tty", 5, 0, 0o666),
-    ];
-    for (name, major, minor, mode) in nodes {
-        let path = format!("/dev/{name}");
-        let mode = Mode::from_bits_truncate(mode);
-        mknod(path.as_str(), SFlag::S_IFCHR, mode, makedev(major, minor))
-            .with_context(|| format!("cannot make {path}"))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode.bits()))?;
+    for (device, of_host) in DEVICES.iter().zip(&of_host) {
+        device.make(of_host.as_ref())?;
     }
     for (link, target) in [
         ("fd", "/proc/self/fd"),

@@ -10,6 +10,7 @@ pub fn suite() -> Command {
 }
 
 /// A directory with one scenario, `area/name`.
+#[allow(dead_code, reason = "tests of hosts play those of the suite")]
 pub fn scenarios(text: &str) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("area")).unwrap();
