@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "all of this is test code")]
 
 use rstest::rstest;
+use std::fs;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 fn run(arguments: &[&str], input: &[u8]) -> Output {
@@ -69,6 +71,43 @@ fn large_outputs_are_complete() {
         run(&["lines", "30000", "100", "print-bytes", "70001", "x"], b"").stdout.len(),
         3_070_001
     );
+}
+
+/// Starts to wait for `file` of a directory, in which others come and go, and does `then` meanwhile.
+fn waits_for_file(then: impl Fn(&Path)) {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("place");
+    fs::create_dir(&place).unwrap();
+    let mut child = Command::new(env!("CONMON_COMPAT_PAYLOAD"))
+        .args(["say", "up", "wait-file"])
+        .arg(place.join("file"))
+        .args(["say", "there", "exit", "4"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    for number in 0..300 {
+        fs::write(place.join(format!("files{number}")), "").unwrap();
+        fs::remove_file(place.join(format!("files{number}"))).unwrap();
+    }
+    assert!(child.try_wait().unwrap().is_none());
+    then(&place);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.stdout, output.status.code()), (b"up\nthere\n".to_vec(), Some(4)));
+}
+
+#[test]
+fn waits_for_a_file_however_it_comes() {
+    waits_for_file(|place| fs::write(place.join("file"), "").unwrap());
+    waits_for_file(|place| fs::create_dir(place.join("file")).unwrap());
+    waits_for_file(|place| {
+        fs::write(place.join("../other"), "").unwrap();
+        fs::rename(place.join("../other"), place.join("file")).unwrap();
+    });
+    waits_for_file(|place| fs::remove_dir(place).unwrap());
+    waits_for_file(|place| fs::rename(place, place.with_file_name("away")).unwrap());
+    for there in ["/", "/dev/null", "/nowhere/file", "Cargo.toml"] {
+        assert_eq!(run(&["wait-file", there, "say", "there"], b"").stdout, b"there\n");
+    }
 }
 
 /// The point of the static build: a root file system with nothing in it.

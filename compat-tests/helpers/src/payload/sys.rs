@@ -5,6 +5,7 @@
 use std::ffi::{CString, OsStr, c_int, c_ulong, c_void};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 #[repr(C)]
@@ -40,6 +41,8 @@ unsafe extern "C" {
     fn signal(number: c_int, disposition: usize) -> usize;
     fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int;
     fn chdir(path: *const std::ffi::c_char) -> c_int;
+    fn inotify_init1(flags: c_int) -> c_int;
+    fn inotify_add_watch(fd: c_int, path: *const std::ffi::c_char, mask: u32) -> c_int;
     fn madvise(start: *mut c_void, length: usize, advice: c_int) -> c_int;
 }
 
@@ -117,6 +120,63 @@ fn wait_ready(fd: c_int, events: i16, timeout: c_int) {
 pub fn tick(milliseconds: c_int) {
     // SAFETY: no entries, as the count says.
     let _ = unsafe { poll(std::ptr::null_mut(), 0, milliseconds) };
+}
+
+/// What is told of a directory: an entry made or renamed into it, and its own end. Source: linux/inotify.h.
+const ENTRIES: u32 = 0x100 | 0x80 | 0x400 | 0x800;
+
+/// Waits until a file is there, or the directory it should be in is not.
+pub fn wait_file(path: &OsStr) {
+    let path = Path::new(path);
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    // To look for the file takes memory of the kernel, of which a container at its limit may have none.
+    let watch = directory.and_then(|directory| Watch::new(directory).ok());
+    while !path.exists() && directory.is_none_or(Path::exists) {
+        match watch.as_ref().zip(path.file_name()).map(|(watch, name)| watch.tells(name)) {
+            Some(Ok(true)) => break,
+            Some(Ok(false)) => {}
+            Some(Err(_)) | None => tick(5),
+        }
+    }
+}
+
+/// Tells of new entries of a directory.
+struct Watch(c_int);
+
+impl Watch {
+    fn new(directory: &Path) -> io::Result<Self> {
+        let path = CString::new(directory.as_os_str().as_bytes())?;
+        // SAFETY: this call takes a number.
+        let watch = match unsafe { inotify_init1(0) } {
+            fd if fd < 0 => return Err(io::Error::last_os_error()),
+            fd => Self(fd),
+        };
+        // SAFETY: the path ends with a zero byte.
+        let added = unsafe { inotify_add_watch(watch.0, path.as_ptr(), ENTRIES) };
+        if added < 0 { Err(io::Error::last_os_error()) } else { Ok(watch) }
+    }
+
+    /// Waits until something is told; whether it is an entry of this name.
+    fn tells(&self, name: &OsStr) -> io::Result<bool> {
+        // Each event has a head of 16 bytes, of which the last four are the length of the name behind it, padded with zeros.
+        let mut events = [0; 4096];
+        let length = read_some(self.0, &mut events)?;
+        let mut rest = events.get(..length).unwrap_or_default();
+        let mut found = false;
+        while let Some((head, more)) = rest.split_at_checked(16) {
+            let length = head.last_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes) as usize);
+            let Some((padded, more)) = more.split_at_checked(length) else { break };
+            found |= padded.split(|byte| *byte == 0).next() == Some(name.as_bytes());
+            rest = more;
+        }
+        Ok(found)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        close_fd(self.0);
+    }
 }
 
 /// Bytes in the pipe behind `fd` that its reader has not taken yet.

@@ -7,7 +7,6 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 const HELP: &str = "\
@@ -216,7 +215,10 @@ fn single(verb: &str, words: &mut Words) -> Result<()> {
         "read-line" => read_line(),
         "echo-until-eof" => echo(),
         "count-stdin" => count_stdin(),
-        "wait-file" => wait_file(words.next("a path")?),
+        "wait-file" => {
+            sys::wait_file(words.next("a path")?);
+            Ok(())
+        }
         "sleep-forever" => loop {
             sys::tick(-1);
         },
@@ -405,15 +407,6 @@ fn count_stdin() -> Result<()> {
     }
 }
 
-fn wait_file(path: &OsStr) -> Result<()> {
-    let path = Path::new(path);
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    while !path.exists() && directory.is_none_or(Path::exists) {
-        sys::tick(5);
-    }
-    Ok(())
-}
-
 fn wait_signal(seen: usize) -> usize {
     while sys::handled() <= seen {
         sys::tick(10);
@@ -437,7 +430,7 @@ fn fork(words: &mut Words) -> Result<bool> {
 
 fn fork_holder(path: &OsStr) -> Result<()> {
     if sys::fork_process().map_err(io_problem("fork"))? == 0 {
-        let _ = wait_file(path);
+        sys::wait_file(path);
         sys::exit_now(0);
     }
     Ok(())
