@@ -10,6 +10,8 @@ mod skip;
 mod suite;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
 
 use assert_cmd::assert::OutputAssertExt;
 use predicates::str::contains;
@@ -91,4 +93,54 @@ fn what_should_not_be_expected_is_not_written() {
         .assert()
         .code(2)
         .stderr(contains("crio is none"));
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_found_out_before_anything_is_played() {
+    if !is_root() {
+        return skipped("not root");
+    }
+    let directory = scenarios(ANSWER);
+    let command = suite();
+    let mut there = Command::new("unshare");
+    there
+        .args(["--mount", "sh", "-c"])
+        .arg("mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"")
+        .arg(directory.path())
+        .arg(command.get_program())
+        .args(["run", "--bless", "--scenarios"])
+        .arg(directory.path());
+    let output = there.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("area/name.toml: Read-only file system"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    assert_eq!(fs::read_to_string(directory.path().join("area/name.toml")).unwrap(), ANSWER);
+}
+
+#[test]
+fn a_scenario_that_was_changed_meanwhile_is_left_as_it_is() {
+    if !is_root() {
+        return skipped("not root");
+    }
+    let directory = scenarios(ANSWER);
+    let mut child = suite()
+        .args(["run", "--bless", "--tap", "--jobs=1", "--repeat=10", "--scenarios"])
+        .arg(directory.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("ok 1 ") {
+        line.clear();
+        assert!(said.read_line(&mut line).unwrap() > 0, "nothing was played");
+    }
+    let changed = ANSWER.replace("'wait launched',", "'wait launched', 'look late',");
+    fs::write(directory.path().join("area/name.toml"), &changed).unwrap();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{rest}");
+    assert!(rest.contains("nothing added to area/name: the file has changed"), "{rest}");
+    assert_eq!(fs::read_to_string(directory.path().join("area/name.toml")).unwrap(), changed);
 }

@@ -52,8 +52,14 @@ impl Scenario {
             steps.push(Line { text: line.as_ref().clone(), step });
         }
         let fingerprint = fingerprint(text);
-        let scenario =
-            Self { name: name_of(path), path: path.to_path_buf(), data, steps, fingerprint };
+        let scenario = Self {
+            name: name_of(path),
+            path: path.to_path_buf(),
+            text: text.to_owned(),
+            data,
+            steps,
+            fingerprint,
+        };
         scenario.check().map_err(|fault| {
             let at = match &fault.place {
                 Place::Step(index) => scenario.data.steps[*index].span().start,

@@ -28,6 +28,8 @@ pub struct Scenario {
     /// `area/behaviour`, from the place of the file.
     pub name: String,
     pub path: PathBuf,
+    /// The file as it was read: what is played is what was loaded, whatever is written into it meanwhile.
+    pub text: String,
     pub data: Data,
     pub steps: Vec<Line>,
     /// Of what makes the observation, and not of what judges it.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use semver::Version;
 
 use super::story;
@@ -98,13 +98,10 @@ impl Case for Played {
     }
 
     fn observe(&self, monitor: &Subject, side: Side, comparison: &Comparison) -> Result<Seen> {
-        let path = &self.scenario.path;
-        let scenario = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
         let fault = comparison.fault.as_ref().filter(|_| side == Side::Candidate);
         let request = Request {
-            scenario_path: path.clone(),
-            scenario,
+            scenario_path: self.scenario.path.clone(),
+            scenario: self.scenario.text.clone(),
             runtime: self.runtime,
             monitor: monitor.path.clone(),
             tools: programs::tools(&comparison.program, &comparison.host, self.runtime)?,
