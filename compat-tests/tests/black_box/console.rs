@@ -2,6 +2,7 @@
 
 use crate::facts::{A_WHILE, await_fact, cpu_time};
 use crate::peer::Peer;
+use crate::skip::skipped;
 use crate::subject::Subject::{self, Candidate, Reference};
 use crate::world::World;
 use rstest::rstest;
@@ -56,6 +57,51 @@ fn keeps_an_early_window_size(#[values(Reference, Candidate)] subject: Subject) 
     fs::write(world.path("sized"), "").unwrap();
     assert_eq!(monitor.code(), 0);
     assert_eq!(world.output("stdout"), "33 101\r\n");
+}
+
+/// Podman writes the size right after the report and then starts the container. On the way from the
+/// report to the wait that looks at the fifo nothing waits for anything, so that the size is served
+/// as soon as the monitor gets a processor.
+#[test]
+fn nothing_comes_between_the_report_and_a_window_size() {
+    let world = World::new(Candidate);
+    let (sized, trace) = (world.text("sized"), world.text("trace"));
+    world.script(
+        &["wait-file", &sized, "winsize"],
+        &[&["console"], &["container"], &["pid-file"], &["await-console"]],
+    );
+    let strace = format!("exec strace -D -qq -f -o {trace} \"$@\"");
+    let mut monitor = world.create().with(&["-t", "--sync"]).after(&strace).sync_pipe().start();
+    if monitor.sync().report().is_none() {
+        skipped("processes cannot be traced here");
+        return;
+    }
+    world.write_fifo("ctl", b"1 33 101\n");
+    await_fact("the size is set", || {
+        fs::read_to_string(&trace).unwrap().contains("TIOCSWINSZ").then_some(())
+    });
+    fs::write(sized, "").unwrap();
+    assert_eq!(monitor.code(), 0);
+    assert_eq!(world.output("stdout"), "33 101\r\n");
+
+    let text = fs::read_to_string(&trace).unwrap();
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    let is_report = |call: &str| call.contains(r#"{\"data\""#);
+    let (pid, _) = lines.by_ref().find(|(_, call)| is_report(call)).expect("the report");
+    let own = lines.filter(|(of, _)| *of == pid).map(|(_, call)| call.trim_start());
+    // A look at one descriptor, without a time, is none.
+    let waits_for_many = |call: &str| call.starts_with("ppoll([{") && call.contains("}, {");
+    let between: Vec<&str> = own.take_while(|call| !waits_for_many(call)).collect();
+    let waits = |call: &&str| {
+        let name = call.split('(').next().unwrap_or_default();
+        let endless = name.starts_with("wait") && !call.contains("WNOHANG");
+        let timed = name == "ppoll" && !call.contains("{tv_sec=0, tv_nsec=0}");
+        let asleep = ["clock_nanosleep", "nanosleep", "fsync", "fdatasync", "futex", "flock"];
+        endless || timed || asleep.contains(&name)
+    };
+    assert!(!between.iter().any(|call| waits(call)), "{between:#?}");
+    // Most of them set up the watch for memory. The reference makes 14 to 30.
+    assert!((1..40).contains(&between.len()), "{between:#?}");
 }
 
 #[rstest]

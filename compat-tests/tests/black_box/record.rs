@@ -13,6 +13,7 @@ use rstest::rstest;
 use std::fs;
 use std::io::Read;
 use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 /// How long the callers of a monitor wait for the record.
@@ -142,16 +143,25 @@ fn a_refused_fork_costs_no_exit_command(#[values("EAGAIN", "ENOMEM")] errno: &st
     refusing.await_refusal();
 }
 
-/// No random numbers, neither by call nor from the device.
+/// No random numbers, neither by call nor from the device, at whatever step somebody may want some.
 #[test]
 fn a_kernel_without_random_numbers_costs_no_exit_file() {
     let world = World::new(Candidate);
-    let monitor = waiting(&world, &["exit", "3"], &[]);
-    let rules = ["getrandom:error=ENOSYS", "openat:error=EACCES:when=1"];
-    let Some(refusing) = Refusing::calls_of(monitor.pid(), &rules) else { return };
-    fs::write(world.path("go"), "").unwrap();
-    assert_eq!(monitor.exit_file_within(RECORD_IN_TIME).as_deref(), Some("3"));
-    refusing.await_refusal();
+    let (go, socket) = (world.text("go"), world.path("socket"));
+    let _socket = UnixDatagram::bind(&socket).unwrap();
+    world.container(&["wait-file", &go, "exit", "3"]);
+    let mut monitor = world.create().without_random_devices(&socket).sync_pipe().start();
+    monitor.ended();
+    monitor.container();
+    await_settled(monitor.pid());
+    let device = format!("/proc/{}/root/dev/urandom", monitor.pid());
+    fs::File::open(device).expect_err("it sees no device");
+    let Some(_refusing) = Refusing::calls_of(monitor.pid(), &["getrandom:error=ENOSYS"]) else {
+        return;
+    };
+    fs::write(go, "").unwrap();
+    assert_recorded(&world, &monitor, "3");
+    monitor.await_end();
 }
 
 /// Whatever the waits for the end say, the end is recorded, soon and with its code.

@@ -294,6 +294,13 @@ impl<'w> Monitor<'w> {
         self.after_mounting("mount -t tmpfs none /proc")
     }
 
+    /// Has random numbers come from no device: what has its name is a socket, which cannot be opened.
+    pub fn without_random_devices(self, socket: &Path) -> Self {
+        let socket = socket.display();
+        let hide = |device| format!("mount --bind {socket} /dev/{device}");
+        self.after_mounting(&format!("{} && {}", hide("urandom"), hide("random")))
+    }
+
     /// Has the journal's socket be `directory/socket` for the monitor alone.
     pub fn with_journal(self, directory: &Path) -> Self {
         let journal = "/run/systemd/journal";
