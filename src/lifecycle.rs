@@ -38,16 +38,23 @@ use crate::sys::entry::Arguments;
 
 /// Runs the program; returns its exit status.
 pub(crate) fn run(arguments: Arguments) -> u8 {
-    let prepared = sys::fd::open_standard().and_then(|()| sys::process::ignore_sigpipe());
-    if prepared.is_err() {
+    if sys::fd::open_standard().is_err() {
         return 1;
     }
     let mut inherited = Inherited::new(sys::fd::adopt_open_at_start());
     umask(Mode::from_bits_truncate(0o022));
-    let options = match cli::parse(arguments.iter()) {
-        Outcome::Run(options) => options,
+    let parsed = match cli::parse(arguments.iter()) {
+        Outcome::Run(options) => Ok(options),
+        // A reader who has gone ends the program, as in the reference.
         Outcome::Print(text) => return print(&text),
-        Outcome::Refuse(text) => return refuse_usage(&text, guess_key(arguments), &mut inherited),
+        Outcome::Refuse(text) => Err(text),
+    };
+    if sys::process::ignore_sigpipe().is_err() {
+        return 1;
+    }
+    let options = match parsed {
+        Ok(options) => options,
+        Err(text) => return refuse_usage(&text, guess_key(arguments), &mut inherited),
     };
     let diag = crate::config::diagnostics(&options);
     let key = Key::of(Api::given(options.api_version), options.exec);

@@ -9,6 +9,8 @@ use nix::unistd::mkfifo;
 use rstest::rstest;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 
 const SIGPIPE_BIT: u64 = 1 << (libc::SIGPIPE - 1);
 
@@ -170,6 +172,26 @@ fn ignores_broken_pipes_and_lets_runtime_and_container_ignore_them(
     let call = world.record("calls");
     assert_eq!(parse_mask(call["sig_ignored"].as_str().unwrap()), SIGPIPE_BIT);
     assert_eq!(parse_mask(call["sig_blocked"].as_str().unwrap()), 0);
+}
+
+/// What it prints about itself is for its reader: one that has gone ends it, as it ends any program
+/// whose caller has not had that ignored.
+#[rstest]
+fn help_and_version_for_a_reader_that_has_gone(
+    #[values(Reference, Candidate)] subject: Subject,
+    #[values("--help", "--version")] option: &str,
+    #[values("", "trap '' PIPE;")] ignored: &str,
+) {
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    drop(reader);
+    let status = Command::new("sh")
+        .args(["-c", &format!("{ignored} exec \"$0\" \"$@\"")])
+        .args([subject.path().as_os_str(), option.as_ref()])
+        .stdout(writer)
+        .status()
+        .unwrap();
+    let expected = if ignored.is_empty() { (None, Some(libc::SIGPIPE)) } else { (Some(0), None) };
+    assert_eq!((status.code(), status.signal()), expected);
 }
 
 /// docs/reference-notes.md: releases before 2.1.8 keep the caller's mask.
