@@ -1,8 +1,9 @@
 #!/bin/bash
-# Builds a static release binary for another architecture, or runs the unit tests built for it.
+# Builds a static release binary for another architecture, runs the unit tests built for it, or lets the compiler judge it.
 #
 #   ci/cross.sh build ARCH OUT     OUT becomes the binary (statically linked with glibc)
 #   ci/cross.sh test ARCH          below qemu-user where the machine cannot run it itself
+#   ci/cross.sh check ARCH         a warning is an error: what only that C library or word size brings up
 #
 # ARCH is amd64, arm64, arm, 386, ppc64le, riscv64 or s390x, as container engines name them, or musl: this machine's
 # architecture with that C library. Needed: gcc for the target with its static C library (Debian: gcc-aarch64-linux-gnu and
@@ -12,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/lib.sh
 . scripts/lib.sh
-mode=${1:?build or test} arch=${2:?an architecture}
+mode=${1:?build, test or check} arch=${2:?an architecture}
 lacks() {
     say "cross: $arch: $*"
     exit 3
@@ -104,5 +105,9 @@ test)
     RUSTFLAGS=$flags CARGO_PROFILE_DEV_DEBUG=0 cargo test --locked ${CARGO_NET_OFFLINE:+--offline} -p conmon --bins "${build_std[@]}" \
         --target "$target" --target-dir "$work/tests" -- "${skip[@]}"
     ;;
-*) die "build or test, not $mode" ;;
+check)
+    RUSTFLAGS="$flags -D warnings" cargo check --locked ${CARGO_NET_OFFLINE:+--offline} -p conmon --all-targets "${build_std[@]}" \
+        --target "$target" --target-dir "$work/check"
+    ;;
+*) die "build, test or check, not $mode" ;;
 esac
