@@ -99,7 +99,7 @@ fn nothing_comes_between_the_report_and_a_window_size() {
         let asleep = ["clock_nanosleep", "nanosleep", "fsync", "fdatasync", "futex", "flock"];
         endless || timed || asleep.contains(&name)
     };
-    assert!(!between.iter().any(|call| waits(call)), "{between:#?}");
+    assert!(!between.iter().any(waits), "{between:#?}");
     // Most of them set up the watch for memory. The reference makes 14 to 30.
     assert!((1..40).contains(&between.len()), "{between:#?}");
 }
