@@ -2,13 +2,13 @@
 
 use crate::facts::{DEADLINE, await_fact, await_file, await_settled, status};
 use crate::peer::{Peer, Received};
-use crate::skip::skipped;
+use crate::refusing::has_strace;
 use crate::subject::Subject::Candidate;
 use crate::sys;
 use crate::world::World;
 use rstest::rstest;
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Wait, read, write, and one more for a client. The pause of more than a second shows a timer
@@ -23,8 +23,8 @@ fn a_line_alone_costs_a_system_call_for_each_thing_done(
     #[case] pause: &str,
     #[case] expected: usize,
 ) {
-    if Command::new("strace").arg("--version").stdout(Stdio::null()).status().is_err() {
-        return skipped("no strace");
+    if !has_strace() {
+        return;
     }
     let world = World::new(Candidate);
     let (go, stop) = (world.text("go"), world.text("stop"));

@@ -4,6 +4,7 @@ use crate::facts::{
     A_WHILE, alive, await_fact, await_file, await_settled, descriptors, stat, status, within,
 };
 use crate::peer::{Peer, Received};
+use crate::refusing::has_strace;
 use crate::running::Running;
 use crate::subject::Subject::{self, Candidate, Reference};
 use crate::subject::helper;
@@ -272,6 +273,9 @@ fn what_outlives_the_monitor_ends_when_told_or_left() {
 /// Where no process can be made, the monitor stays.
 #[rstest]
 fn a_refused_fork_costs_the_client_nothing() {
+    if !has_strace() {
+        return;
+    }
     let world = World::new(Candidate);
     // The first clone makes the runtime.
     let refuse = "inject=clone,clone3,fork,vfork:error=EAGAIN:when=2+";

@@ -6,6 +6,16 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+/// Whether there is a strace; says so where not.
+pub fn has_strace() -> bool {
+    let mut command = Command::new("strace");
+    let there = command.arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !there {
+        skipped("there is no strace");
+    }
+    there
+}
+
 /// A tracer that makes calls of one process fail; they go on undisturbed when it is dropped.
 pub struct Refusing {
     tracer: Child,
@@ -27,10 +37,10 @@ impl Refusing {
         }
         let errors = File::create(trace.with_extension("err")).unwrap();
         command.args(["-p", &pid.to_string()]).stdin(Stdio::null()).stderr(errors);
-        let Ok(tracer) = command.spawn() else {
-            skipped("there is no strace");
+        if !has_strace() {
             return None;
-        };
+        }
+        let tracer = command.spawn().unwrap();
         let mut refusing = Self { tracer, trace };
         let messages = refusing.trace.with_extension("err");
         let attached = await_fact("the tracer", || {
