@@ -198,4 +198,43 @@ mod tests {
             assert_eq!(said(text), expected);
         }
     }
+
+    #[test]
+    fn the_most_frequent_comes_first_and_a_run_counts_once() {
+        let rare = failing(vec![difference("a.rare", "x", "y")]);
+        let often = || {
+            failing(vec![
+                difference("runtime.0.umask", "1", "2"),
+                difference("runtime.1.umask", "1", "2"),
+            ])
+        };
+        let outcomes = [rare, often(), often()];
+        let told: Vec<_> =
+            groups(&outcomes).iter().map(|g| (g.what.clone(), g.outcomes.len())).collect();
+        assert_eq!(told, [("runtime.*.umask".to_owned(), 2), ("a.rare".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_few_places_of_a_field_are_told_apart_and_many_are_not() {
+        let lines = |word: &str, count: usize| -> String {
+            (1..=count).map(|times| format!("{}\\n=\\n", word.repeat(times))).collect()
+        };
+        for (count, marks) in [(1, 1), (PLACES, PLACES), (PLACES + 1, 1)] {
+            let difference = difference("a.b", &lines("ab", count), &lines("cd", count));
+            assert_eq!(of_difference(&difference).len(), marks, "{count}");
+        }
+    }
+
+    #[test]
+    fn names_that_differ_from_case_to_case_are_left_out_of_a_path() {
+        for (path, expected) in [
+            ("monitors.one.look.late.stdio.3", "monitors.*.look.*.stdio.*"),
+            ("clients.a.end", "clients.*.end"),
+            ("containers.main", "containers.*"),
+            ("files.created.bundle/attach", "files.*.bundle/attach"),
+            ("events.logs", "events.*"),
+        ] {
+            assert_eq!(general(path), expected);
+        }
+    }
 }

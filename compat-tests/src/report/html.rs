@@ -348,7 +348,7 @@ mod tests {
     use super::*;
     use crate::case::{Comparison, Source};
     use crate::host::subject::Subject;
-    use crate::report::tests::{difference, failing, judged};
+    use crate::report::tests::{difference, failing, judged, with_run};
     use crate::verdict::Verdict;
 
     fn page_of(outcomes: &[Outcome]) -> String {
@@ -408,5 +408,35 @@ mod tests {
         assert!(count > 300, "{count}");
         let links = rules("https://example.org/spec/", &["LOG-12".to_owned()]);
         assert_eq!(links, "<a href=\"https://example.org/spec/logs.md#log-12\">LOG-12</a> ");
+    }
+
+    #[test]
+    fn the_same_difference_is_shown_a_few_times_then_linked() {
+        let outcome = || failing(vec![difference("runtime.0.umask", "0022", "\"7\"")]);
+        let page = page_of(&[outcome(), outcome(), outcome(), outcome(), outcome()]);
+        // Once in its group.
+        assert_eq!(page.matches("<div class=\"sides\">").count(), EXAMPLES + 1);
+        assert_eq!(page.matches("the same as above").count(), 5 - EXAMPLES);
+        assert!(page.contains("&quot;7&quot;") && !page.contains("\"7\""));
+    }
+
+    #[test]
+    fn a_run_with_many_long_differences_shows_no_more_than_there_is_room_for() {
+        let line = |letter: &str, number| format!("{letter}{number} {}\\n", letter.repeat(WIDTH));
+        let text = |letter| (0..LINES).map(|number| line(letter, number)).collect::<String>();
+        let many = (0..200).map(|n| difference(&format!("a.x{n}"), &text("a"), &text("b")));
+        let page = page_of(&[failing(many.collect())]);
+        // Their groups show each of them already.
+        let (_, runs) = page.split_once("<h2>The runs that failed</h2>").unwrap();
+        assert!((ROOM / 2..ROOM * 2).contains(&runs.len()), "{} bytes", runs.len());
+    }
+
+    #[test]
+    fn an_entry_that_did_not_show_is_in_the_title() {
+        let good = [judged(Verdict::default())];
+        assert!(with_run(&good, false, page).contains("<title>conmon-compat: nothing unexplained"));
+        let page = with_run(&good, true, page);
+        assert!(page.contains("<title>conmon-compat: 0 of 1 runs failed"), "{page}");
+        assert!(page.contains("<li class=\"DIFFERS\">a/b: p — w # x"), "{page}");
     }
 }

@@ -183,7 +183,8 @@ pub fn json(run: &Run<'_>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::{difference, failing};
+    use crate::report::tests::{difference, failing, judged, not_judged, with_run};
+    use crate::verdict::Verdict;
 
     #[test]
     fn a_failure_says_the_first_difference() {
@@ -191,5 +192,54 @@ mod tests {
         let CaseResult::Judged(judged) = &outcome.result else { panic!() };
         let expected = "a.b: the reference has `old\\n`, the candidate `new\\n`";
         assert_eq!(first_difference(judged), expected);
+    }
+
+    #[test]
+    fn a_test_point_is_a_line() {
+        let outcome = not_judged(CaseResult::Skipped("no\ncriu".into()));
+        assert_eq!(tap(3, &outcome), "ok 3 - area/<case> # SKIP no criu\n");
+        assert!(tap(4, &failing(vec![difference("a.b", "x", "y")])).starts_with("not ok 4 - "));
+    }
+
+    #[test]
+    fn stale_entries_are_test_points_after_the_last_case_and_in_the_plan() {
+        let outcomes = [judged(Verdict::default()), judged(Verdict::default())];
+        let end = with_run(&outcomes, true, |run| tap_end(run, Some("stopped")));
+        let (first, rest) = end.split_once('\n').unwrap();
+        assert!(first.starts_with("not ok 3 - stale divergence: a/b: p: w \\# x"), "{end}");
+        assert_eq!(rest, "1..3\nBail out! stopped\n");
+        assert_eq!(with_run(&outcomes, false, |run| tap_end(run, None)), "1..2\n");
+    }
+
+    #[test]
+    fn a_suite_that_failed_itself_is_an_error_and_a_stale_entry_a_failure() {
+        let outcomes = [
+            not_judged(CaseResult::Broken("no world".into())),
+            not_judged(CaseResult::Skipped("no criu".into())),
+            failing(vec![difference("a.b", "x", "y")]),
+        ];
+        let xml = with_run(&outcomes, true, |run| junit(run).unwrap());
+        for part in [
+            "<error message=\"no world\"",
+            "<skipped message=\"no criu\"",
+            "<failure message=\"a.b: ",
+            "<failure message=\"did not show\"",
+            "<property name=\"kernel\" value=\"6.0 &amp; more\"",
+        ] {
+            assert_eq!(xml.matches(part).count(), 1, "{part}: {xml}");
+        }
+        let all = with_run(&outcomes, true, json);
+        assert_eq!(all["stale"].as_array().map(Vec::len), Some(1));
+        assert_eq!(all["outcomes"][0]["reason"], "no world");
+        assert_eq!(all["outcomes"][2]["unexpected"][0]["path"], "a.b");
+    }
+
+    #[test]
+    fn a_message_of_a_line_stays_one() {
+        let outcome = failing(vec![difference("a.b", &"x".repeat(1000), "y")]);
+        let CaseResult::Judged(judged) = &outcome.result else { panic!() };
+        let message = first_difference(judged);
+        assert!(message.contains(&"x".repeat(WIDTH)), "{message}");
+        assert!(!message.contains(&"x".repeat(WIDTH + 1)), "{message}");
     }
 }

@@ -41,11 +41,14 @@ mod tests {
     use anyhow::{Result, bail};
     use serde_json::json;
 
+    use super::Run;
+    use crate::case::fake::comparison;
     use crate::case::{Case, CaseResult, Comparison, Judged, Outcome, Side};
     use crate::host::Host;
     use crate::host::subject::Subject;
     use crate::verdict::diff::Difference;
-    use crate::verdict::{Seen, Verdict};
+    use crate::verdict::stale::Stale;
+    use crate::verdict::{Seen, Verdict, parse};
 
     struct Told;
 
@@ -80,6 +83,26 @@ mod tests {
         let judged = Judged { verdict, reference: None, candidate: Seen::default() };
         let (case, took) = (Arc::new(Told), Duration::ZERO);
         Outcome { case, result: CaseResult::Judged(judged), took }
+    }
+
+    pub fn not_judged(result: CaseResult) -> Outcome {
+        Outcome { result, ..judged(Verdict::default()) }
+    }
+
+    /// Hands a run of these outcomes on; with an entry that did not show, or without.
+    pub fn with_run<T>(outcomes: &[Outcome], stale: bool, told: impl Fn(&Run<'_>) -> T) -> T {
+        let known = "[[divergence]]\nscenario='a/b'\nkind='defect'\nwhy='w # x\\ny'\ndoc='d'\npath='p'\nfrom='a'\nto='b'\n";
+        let known = parse(&known.replace("\\n", " ")).unwrap();
+        let idle = vec!["a/b"];
+        let stale: Vec<Stale<'_>> = known
+            .iter()
+            .filter(|_| stale)
+            .map(|entry| Stale { entry, idle: idle.clone() })
+            .collect();
+        let (comparison, about) =
+            (comparison(Vec::new()), vec![("kernel", "6.0 & more".to_owned())]);
+        let (stale, about) = (stale.as_slice(), &about);
+        told(&Run { comparison: &comparison, outcomes, stale, about, specification: "docs" })
     }
 
     pub fn failing(unexpected: Vec<Difference>) -> Outcome {

@@ -177,3 +177,52 @@ pub fn summary(run: &Run<'_>) -> String {
     out.push_str(&format!("{passed} passed, {failed} failed, {skipped} skipped\n"));
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::{difference, failing, judged, not_judged, with_run};
+    use crate::verdict::Verdict;
+
+    fn summed_up(outcomes: &[Outcome], stale: bool) -> String {
+        with_run(outcomes, stale, |run| console::strip_ansi_codes(&summary(run)).into_owned())
+    }
+
+    #[test]
+    fn the_last_lines_count_what_passed_failed_and_was_skipped() {
+        let outcomes = [
+            judged(Verdict::default()),
+            judged(Verdict::default()),
+            failing(vec![difference("a.b", "x", "y")]),
+            not_judged(CaseResult::Broken("no world".into())),
+            not_judged(CaseResult::Skipped("no criu".into())),
+        ];
+        let text = summed_up(&outcomes, true);
+        assert!(
+            text.contains("5 runs, 2 with unexplained differences, 1 stale entries\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("2 passed, 3 failed, 1 skipped\n"), "{text}");
+        let text = summed_up(&outcomes[..1], false);
+        assert!(
+            text.ends_with("1 run, nothing unexplained\n1 passed, 0 failed, 0 skipped\n"),
+            "{text}"
+        );
+        // An entry that did not show is a failure where every case is good.
+        let text = summed_up(&outcomes[..1], true);
+        assert!(text.contains("1 run, 0 with unexplained differences, 1 stale entries"), "{text}");
+        assert!(text.ends_with("1 passed, 1 failed, 0 skipped\n"), "{text}");
+    }
+
+    #[test]
+    fn the_state_of_what_hangs_is_told_to_who_asks_for_it() {
+        let broken = vec!["candidate: deadline\nits state".to_owned()];
+        let outcome = judged(Verdict { broken, ..Verdict::default() });
+        let folded = console::strip_ansi_codes(&details(&outcome, &[], false)).into_owned();
+        assert!(folded.contains("deadline (1 lines of its state: --verbose)"), "{folded}");
+        assert!(!folded.contains("its state\n"), "{folded}");
+        for told in [details(&outcome, &[], true), story(&outcome, &[])] {
+            assert!(told.contains("deadline\n    its state"), "{told}");
+        }
+    }
+}

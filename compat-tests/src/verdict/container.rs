@@ -59,6 +59,14 @@ mod tests {
         });
         assert!(said(None, &none, &none).unwrap().contains("no container ran"));
         assert!(said(None, &unstarted, &unstarted).unwrap().contains("no such device"));
+        let late = json!({
+            "containers": {"main": "gone"},
+            "runtime_output": ["state: exited 0", "start: exited 1 no such device"],
+        });
+        assert!(said(None, &late, &late).is_some());
+        // One that ran is enough, whatever became of others.
+        let two = json!({"containers": {"main": "gone", "other": "never reported"}});
+        assert_eq!(said(None, &two, &two), None);
         assert_eq!(said(None, &none, &gone).or(said(None, &gone, &gone)), None);
         let known = [("reference", Some(&none), true), ("candidate", Some(&none), true)];
         assert_eq!(fault(None, &known), None);

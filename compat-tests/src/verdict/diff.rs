@@ -242,4 +242,52 @@ mod tests {
         assert_eq!(lookup(&value, "logs.main.1.lines.-1"), Some(&json!("b")));
         assert_eq!(lookup(&value, "logs.main.2"), None);
     }
+
+    #[test]
+    fn what_only_one_side_has_is_a_difference_whichever_it_is() {
+        let a = json!({"x": 1, "y": 2, "l": [{"k": 1}]});
+        let b = json!({"x": 1, "z": 2, "l": [{"k": 1}, {"k": 2}]});
+        let found = compare(&a, &b);
+        let told: Vec<_> = found
+            .iter()
+            .map(|d| (d.path.as_str(), d.reference.is_some(), d.candidate.is_some()))
+            .collect();
+        assert_eq!(told, [("y", true, false), ("l", true, true), ("z", false, true)]);
+        assert_eq!(compare(&b, &a).len(), 3);
+        // A list of texts is one field, also where the other side's is none.
+        let found = compare(&json!({"l": ["a"]}), &json!({"l": [1]}));
+        assert_eq!(found.iter().map(|d| d.path.as_str()).collect::<Vec<_>>(), ["l"]);
+        let mut told = Vec::new();
+        same("", &json!({"l": ["a", "b"]}), &json!({"l": ["a", 1]}), &mut |path, _| {
+            told.push(path.to_owned())
+        });
+        same("", &json!({"l": [1, "b"]}), &json!({"l": ["a", "b"]}), &mut |path, _| {
+            told.push(path.to_owned())
+        });
+        assert!(told.is_empty(), "{told:?}");
+    }
+
+    #[test]
+    fn a_path_to_nothing_finds_nothing() {
+        let value = json!({"log": ["a", "b"], "logs": {"x": 1}});
+        for path in ["lo", "logsx", "log.2", "log.-3", "log.-", "log.x", "logs.x.y", "log.0.y"] {
+            assert_eq!(lookup(&value, path), None, "{path}");
+        }
+        assert_eq!(lookup(&value, "log.-2"), Some(&json!("a")));
+    }
+
+    #[test]
+    fn what_is_kept_is_asked_of_leaves() {
+        let mut value = json!({"m": {"x": 1, "y": ["a"]}, "l": [{"k": 1, "drop": 2}]});
+        let asked = std::cell::RefCell::new(Vec::new());
+        remove(&mut value, &|path, leaf| {
+            asked.borrow_mut().push(format!("{path} {leaf}"));
+            !path.ends_with("drop")
+        });
+        assert_eq!(value, json!({"m": {"x": 1, "y": ["a"]}, "l": [{"k": 1}]}));
+        let asked = asked.into_inner();
+        for expected in ["m false", "m.x true", "m.y true", "l false", "l.0.k true"] {
+            assert!(asked.iter().any(|found| found == expected), "{expected}: {asked:?}");
+        }
+    }
 }

@@ -159,9 +159,16 @@ mod tests {
 
     #[test]
     fn a_path_to_nothing_is_said() {
-        for path in
-            ["logs.*.lines2", "clients.b", "files.created.run/*", "monitors.main.ends", "sislog"]
-        {
+        for path in [
+            "logs.*.lines2",
+            "clients.b",
+            "files.created.run/*",
+            "monitors.main.ends",
+            "sislog",
+            "logs.ctr.log.text.bad_times",
+            "logs.ctr.log.lines.-x",
+            "logs.ctr.log.lines.-",
+        ] {
             for key in ["ignore", "unordered", "joined"] {
                 let keys = format!("[[{key}]]\npath = '{path}'\nwhy = 'y'\n");
                 let fault = format!("`{key}`: nothing is at `{path}` on either side");

@@ -352,6 +352,10 @@ mod tests {
         assert!(!covers("(absent)", "[]", &json!("there"), &json!([])));
         assert!(!covers("a.c", "x", &json!("abc"), &json!("x")));
         assert!(covers("{a} and {b}", "{b}, {a}", &json!("x and y"), &json!("y, x")));
+        // A name may stand for nothing; what is no name in small letters is itself.
+        assert!(covers("a{x}", "b{x}", &json!("a"), &json!("b")));
+        assert!(covers("{x1}", "{X}", &json!("{x1}"), &json!("{X}")));
+        assert!(!covers("{x1}", "{X}", &json!("y"), &json!("{X}")));
     }
 
     #[test]
@@ -384,5 +388,11 @@ mod tests {
             "[[divergence]]\nscenario='a'\nkind='defect'\nwhy='w'\ndoc='d'\npath='p'\nfrom='a'\nto='b'\nambiguous=true\n",
         );
         assert_eq!(ambiguous.unwrap()[0].missing("p", Some(&json!("a"))), None);
+    }
+
+    #[test]
+    fn a_path_with_a_star_or_a_question_mark_is_a_pattern() {
+        let entry = entry("path=['a.b','a.*','a.?','c']\nfrom='x'\nto='y'").unwrap();
+        assert_eq!(entry.exact_paths().collect::<Vec<_>>(), ["a.b", "c"]);
     }
 }
