@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
@@ -51,6 +51,10 @@ pub struct Plan {
     /// Keys of containers.conf that only this Podman knows.
     pub more_configuration: &'static str,
 }
+
+/// How long a monitor may stay when a case is over, and how long in all while Podman is still at work.
+const MONITOR_ALONE: Duration = Duration::from_secs(10);
+const WHILE_PODMAN_RUNS: Duration = Duration::from_secs(120);
 
 impl World {
     /// Makes a world for `monitor`; `name` tells it apart from the others of this run.
@@ -136,6 +140,20 @@ impl World {
         fs::read_to_string(list).is_ok_and(|text| text.contains("\"id\""))
     }
 
+    /// Waits for the monitors' end. Each ends with its exit command, which is Podman itself and takes long on a busy machine: the time
+    /// counts from when none of the world's other processes is left.
+    fn await_monitors(&self) {
+        let mut alone = Instant::now();
+        script::wait_for(WHILE_PODMAN_RUNS, || {
+            let all = processes_of(&self.directory);
+            let monitors = all.iter().filter(|(pid, _)| is_monitor(*pid)).count();
+            if all.len() > monitors {
+                alone = Instant::now();
+            }
+            monitors == 0 || alone.elapsed() > MONITOR_ALONE
+        });
+    }
+
     /// Removes all containers, and says which monitors are still there some time later.
     ///
     /// # Errors
@@ -143,9 +161,9 @@ impl World {
     /// Podman cannot be started.
     pub fn tidy(&self) -> io::Result<Vec<String>> {
         if self.has_containers() {
-            self.run("podman rm -fa -t 0", Duration::from_secs(60))?;
+            self.run("podman rm -fa -t 0", WHILE_PODMAN_RUNS)?;
         }
-        script::wait_for(Duration::from_secs(10), || monitors(&self.directory).is_empty());
+        self.await_monitors();
         let left = monitors(&self.directory);
         for (pid, _) in &left {
             let _already_gone = kill(*pid, Signal::SIGKILL);
@@ -220,13 +238,14 @@ fn processes_of(directory: &Path) -> Vec<(Pid, String)> {
     found
 }
 
+fn is_monitor(pid: Pid) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == "conmon")
+}
+
 /// Monitors of a world, each with its state, for the report.
 fn monitors(directory: &Path) -> Vec<(Pid, String)> {
     let mut found = processes_of(directory);
-    found.retain(|(pid, _)| {
-        fs::read_to_string(format!("/proc/{pid}/comm"))
-            .is_ok_and(|comm| comm.trim_end() == "conmon")
-    });
+    found.retain(|(pid, _)| is_monitor(*pid));
     for (pid, line) in &mut found {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).unwrap_or('?');
