@@ -89,10 +89,18 @@ fn nothing_comes_between_the_report_and_a_window_size() {
     let is_report = |call: &str| call.contains(r#"{\"data\""#);
     let (pid, _) = lines.by_ref().find(|(_, call)| is_report(call)).expect("the report");
     let own = lines.filter(|(of, _)| *of == pid).map(|(_, call)| call.trim_start());
+    // A call during which another process was heard of is in two lines.
+    let mut calls: Vec<String> = Vec::new();
+    for line in own {
+        match (line.split_once(" resumed>"), calls.last_mut()) {
+            (Some((_, rest)), Some(call)) => call.push_str(rest),
+            _ => calls.push(line.to_owned()),
+        }
+    }
     // A look at one descriptor, without a time, is none.
-    let waits_for_many = |call: &str| call.starts_with("ppoll([{") && call.contains("}, {");
-    let between: Vec<&str> = own.take_while(|call| !waits_for_many(call)).collect();
-    let waits = |call: &&str| {
+    let waits_for_many = |call: &String| call.starts_with("ppoll([{") && call.contains("}, {");
+    let between: Vec<String> = calls.into_iter().take_while(|call| !waits_for_many(call)).collect();
+    let waits = |call: &String| {
         let name = call.split('(').next().unwrap_or_default();
         let endless = name.starts_with("wait") && !call.contains("WNOHANG");
         let timed = name == "ppoll" && !call.contains("{tv_sec=0, tv_nsec=0}");
