@@ -80,6 +80,15 @@ debian() {
     dpkg-deb -x "$work"/deb/conmon_*.deb "$work/deb/root"
     "$work/deb/root/usr/bin/conmon" --version | grep -qxF "conmon version $version"
     [ -e "$work/deb/root/usr/share/man/man8/conmon.8.gz" ]
+    if [ -z "$quick" ]; then
+        dpkg-deb -x "$work"/deb/conmon-compat_*.deb "$work/deb/compat"
+        nowhere "$work/deb/compat" "$tree"
+    fi
+}
+
+# nowhere DIRECTORY PLACE: no file names the place it was built in, because the suite runs from anywhere.
+nowhere() {
+    if LC_ALL=C grep -r -a -o -m 3 -e "$2[ -~]*" "$1"; then echo "the suite names the place it was built in" && return 1; fi
 }
 
 # Older versions of the tools know less than the files say.
@@ -108,10 +117,9 @@ rpm_package() {
     rpmbuild "${macros[@]}" --define "_topdir $top" "${nodeps[@]}" -ba rpm/conmon.spec "${rpm_options[@]}"
     cp "$top"/RPMS/*/*.rpm "$top"/SRPMS/*.rpm "$out/"
     if [ -z "$quick" ]; then
-        # The suite runs from anywhere, so no path of the build may be in it.
         mkdir "$top/compat"
         rpm2cpio "$top"/RPMS/*/conmon-compat-2*.rpm | (cd "$top/compat" && cpio -idm --quiet)
-        if grep -rl "$top" "$top/compat"; then echo "the suite names the place it was built in" && return 1; fi
+        nowhere "$top/compat" "$top"
     fi
     rpm -qp --qf '%{EPOCH}:%{VERSION}\n' "$top"/RPMS/*/conmon-2*.rpm | grep -qE "^[23]:${version//+/\\+}$"
 }

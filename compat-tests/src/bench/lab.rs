@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -15,7 +15,9 @@ use super::options::{Options, Subject};
 use super::problem::Problem;
 use crate::world::programs;
 
-const FLOOR_PROGRAM: &str = env!("CONMON_COMPAT_FLOOR");
+/// Taken in, because an installed suite has no directory of its build; empty where it could not be
+/// built.
+const FLOOR_PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/floor"));
 
 /// The place and its means. Dropping it removes the directories.
 pub struct Lab {
@@ -70,7 +72,9 @@ impl Lab {
         fs::copy(payload, &lab.payload).map_err(Problem::io("the payload"))?;
         if !FLOOR_PROGRAM.is_empty() {
             let path = lab.tmpfs.join(FLOOR);
-            fs::copy(FLOOR_PROGRAM, &path).map_err(Problem::io("the floor"))?;
+            fs::write(&path, FLOOR_PROGRAM).map_err(Problem::io("the floor"))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+                .map_err(Problem::io("the floor"))?;
             lab.floor = Some(Subject { label: FLOOR.to_owned(), path });
         }
         lab.no_runtime = lab.try_runtime().err().map(|problem| problem.to_string());
