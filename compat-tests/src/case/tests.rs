@@ -2,6 +2,9 @@
 
 use super::fake::{Fake, comparison};
 use super::*;
+use crate::golden::{self, Monitor, Record};
+use crate::host::identity::Identity;
+use crate::observation::Observation;
 use crate::verdict::parse;
 
 const OF_BOTH: &str = "[[expect]]\nof = 'both'\npath = 'end'\nis = 'good'";
@@ -139,4 +142,23 @@ fn a_limit_is_of_ours_alone() {
     let mut other = comparison(parse(&limit).unwrap());
     other.candidate.version = Version::new(2, 1, 6);
     assert!(stale_of(&other, &alone, false).is_empty());
+}
+
+#[test]
+fn what_a_recorded_reference_has_no_case_for_is_not_void() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.jsonl");
+    let host = Identity::look(&Host::default());
+    let mut comparison = comparison(Vec::new());
+    let version = Version::new(2, 1, 6);
+    let (label, traits) = ("2.1.6".to_owned(), Traits::of_version(&version));
+    let monitor = Monitor { version, label, traits };
+    let seen = Observation::default();
+    let record = Record::new("a/c", RuntimeKind::Crun, "f", &seen).unwrap();
+    golden::write(&path, monitor, "r".into(), "2026-01-01".into(), host.clone(), vec![record])
+        .unwrap();
+    comparison.reference = Source::Recorded(Box::new(Golden::read(&path, &host).unwrap()));
+    let void = |reference| comparison.void(&Fake::new("a/b", reference, &["y"]));
+    assert_eq!(void(&["x"]).as_deref(), Some("void: only scenarios are recorded"));
+    assert_eq!(void(&[]), None);
 }
