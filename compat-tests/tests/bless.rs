@@ -80,8 +80,14 @@ fn what_should_not_be_expected_is_not_written() {
         assert!(said.contains(reason), "{reason}: {said}");
     }
     let skipped = ANSWER.replace("steps = [\n", "needs = ['cgroup-v1', 'cgroup-v2']\nsteps = [\n");
-    let (text, code, said) = blessed(&scenarios(&skipped), &["--bless"]);
-    assert_eq!((text, code), (skipped, Some(2)), "{said}");
+    let directory = scenarios(&skipped);
+    let (text, code, said) = blessed(&directory, &["--bless"]);
+    assert_eq!((text, code), (skipped.clone(), Some(2)), "{said}");
+    // Beside one that is played.
+    fs::write(directory.path().join("area/other.toml"), ANSWER).unwrap();
+    let (text, code, said) = blessed(&directory, &["--bless"]);
+    assert_eq!((text, code), (skipped, Some(1)), "{said}");
+    assert!(said.contains("nothing added to area/name: it was not played here"), "{said}");
     // Nobody means all scenarios, and other tables have no place for it.
     suite()
         .args(["run", "--bless", "-t", "scenarios"])
