@@ -28,6 +28,9 @@ impl Refusing {
     /// `None`, and a line that says so, where processes cannot be traced.
     #[track_caller]
     pub fn calls_of(pid: i32, rules: &[&str]) -> Option<Self> {
+        if !has_strace() {
+            return None;
+        }
         let trace = std::env::temp_dir().join(format!("bb-refused-{}-{pid}", std::process::id()));
         let calls: Vec<&str> = rules.iter().filter_map(|rule| rule.split(':').next()).collect();
         let mut command = Command::new("strace");
@@ -37,9 +40,6 @@ impl Refusing {
         }
         let errors = File::create(trace.with_extension("err")).unwrap();
         command.args(["-p", &pid.to_string()]).stdin(Stdio::null()).stderr(errors);
-        if !has_strace() {
-            return None;
-        }
         let tracer = command.spawn().unwrap();
         let mut refusing = Self { tracer, trace };
         let messages = refusing.trace.with_extension("err");
