@@ -8,7 +8,6 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
-use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::setsid;
 
@@ -17,6 +16,7 @@ use super::options::{self, Options};
 use super::problem::{Problem, told};
 use super::run::run;
 use crate::world::keeper::start_held;
+use crate::world::mounts::{mount_proc, private_mounts};
 
 /// The hidden sub-commands. Both are followed by the run's number and the benchmark's own words.
 pub const GUARD: &str = "__bench-guard";
@@ -50,7 +50,7 @@ pub fn guard(words: &[OsString]) -> ExitCode {
         setsid().map_err(Problem::io("a session of its own"))?;
         let mut worker = command(WORKER, number, words);
         let mut worker = start_held(worker.stdin(Stdio::null()), std::io::stdin(), true)
-            .map_err(|error| Problem::new(format!("{error:#}")))?;
+            .map_err(Problem::chain)?;
         let status = worker.wait().map_err(Problem::io("the worker"));
         remove_directories(number, &options);
         status.map(passed_on)
@@ -61,12 +61,8 @@ pub fn guard(words: &[OsString]) -> ExitCode {
 #[must_use]
 pub fn work(words: &[OsString]) -> ExitCode {
     told(given(words).and_then(|(number, _, options)| {
-        let none: Option<&str> = None;
         unshare(CloneFlags::CLONE_NEWNS).map_err(Problem::io("a mount namespace of our own"))?;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-            .map_err(Problem::io("private mounts"))?;
-        mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), none)
-            .map_err(Problem::io("a /proc of our own"))?;
+        private_mounts().and_then(|()| mount_proc()).map_err(Problem::chain)?;
         run(number, &options).map(|()| ExitCode::SUCCESS)
     }))
 }

@@ -1,4 +1,4 @@
-//! Where the measurements happen: directories, runtimes, and a mount namespace of our own.
+//! Where the measurements happen: directories, runtimes, and a place for a journal.
 
 use std::cell::Cell;
 use std::fs;
@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 
 use super::measure::FLOOR;
@@ -171,12 +170,10 @@ pub fn directories(number: u32, options: &Options) -> [PathBuf; 2] {
     [options.tmpfs.join(name('m')), options.disk.join(name('d'))]
 }
 
-/// Makes room for a journal of our own that nobody else on the host sees.
+/// Makes room for a journal of our own. The worker's mounts are its own, so nobody else on the host sees it; who is not root has none
+/// and may not mount.
 fn hide_journal() -> Result<(), Problem> {
     let none: Option<&str> = None;
-    unshare(CloneFlags::CLONE_NEWNS).map_err(Problem::io("a mount namespace of our own"))?;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-        .map_err(Problem::io("private mounts"))?;
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), none)
         .map_err(Problem::io("a file system for /run"))?;
     let journal = Path::new(super::journal::SOCKET).parent().unwrap_or(Path::new("/run"));

@@ -18,6 +18,12 @@ impl Problem {
         move |error| Self(format!("{doing}: {error}"))
     }
 
+    /// For `map_err`: what other rooms say, with its causes.
+    #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+    pub fn chain(error: anyhow::Error) -> Self {
+        Self(format!("{error:#}"))
+    }
+
     /// Says which measurement it was.
     pub fn of(self, what: &str) -> Self {
         Self(format!("{what}: {}", self.0))
