@@ -9,7 +9,9 @@ mod skip;
 #[path = "common/suite.rs"]
 mod suite;
 
-use std::process::{Command, Output};
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use conmon_compat::host;
 use root::is_root;
@@ -58,6 +60,30 @@ fn a_world_needs_no_right_to_make_devices() {
         said.contains("ok   candidate: ") && said.contains("a container with crun: "),
         "{said}"
     );
+}
+
+/// Podman's table begins with a search for a runtime that works.
+#[test]
+fn a_run_that_finds_no_runtime_leaves_nothing() {
+    if !is_root() {
+        return;
+    }
+    if ["crun", "podman", "setpriv"].into_iter().any(|name| host::find(name).is_none()) {
+        return skipped("no crun, which makes devices itself, no podman or no setpriv");
+    }
+    let mut command = Command::new("setpriv");
+    let mut run = command
+        .args(["--bounding-set=-mknod", "--inh-caps=-mknod"])
+        .arg(suite().get_program())
+        .args(["run", "-r", "crun", "-f", "podman/run/reports-a-missing-command"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let directory = format!("/tmp/podman-compat/{}-run", run.id());
+    let mut said = String::new();
+    run.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(!run.wait().unwrap().success() && said.contains("no runtime works here"), "{said}");
+    assert!(!Path::new(&directory).exists(), "{directory}");
 }
 
 #[test]

@@ -3,12 +3,13 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use console::StyledObject;
 
 use super::selection::{Selection, built_monitor, program};
 use crate::host::subject::Subject;
 use crate::host::{Finding, Host};
+use crate::podman::host::Host as PodmanHost;
 use crate::report::about;
 use crate::scenario::RuntimeKind;
 use crate::tables::{podman, probe};
@@ -37,17 +38,16 @@ fn tell(mark: StyledObject<&str>, what: impl Display, text: impl Display) {
 /// False where a monitor or a runtime does not work, or for want of root.
 pub fn run(selection: &Selection) -> Result<bool> {
     let tables = selection.tables()?;
-    let with_podman = tables.iter().any(|table| table.name == podman::NAME);
-    let with_podman = with_podman && host::find("podman").is_some();
-    if with_podman {
+    let wanted = tables.iter().any(|table| table.name == podman::NAME);
+    let mut podman = None;
+    if wanted && host::find("podman").is_some() {
         // Podman has no keeper to do it. There is no other thread yet.
         keeper::hold_controllers()?;
+        podman = Some(PodmanHost::probe().map_err(Error::msg)?);
     }
     let host = Host::look();
     host.findings().into_iter().for_each(show);
-    if with_podman {
-        podman::findings()?.into_iter().for_each(show);
-    }
+    podman.iter().flat_map(podman::findings).for_each(show);
     let program = program()?;
     for kind in [RuntimeKind::Crun, RuntimeKind::Standin] {
         if let Err(problem) = programs::tools(&program, &host, kind) {
@@ -57,7 +57,7 @@ pub fn run(selection: &Selection) -> Result<bool> {
     for (name, version) in about::programs(&host) {
         tell(ok(), name, version);
     }
-    let works = try_out(&host, &program, with_podman)?;
+    let works = try_out(&host, &program, podman.as_ref())?;
     let cases: Vec<_> = tables.iter().flat_map(|table| &table.cases).collect();
     let skipped: Vec<String> = cases
         .iter()
@@ -76,7 +76,7 @@ fn show(finding: Finding) {
 }
 
 /// Has each monitor say its version, and each runtime and Podman lead one container's life; whether all of them do.
-fn try_out(host: &Host, program: &Path, with_podman: bool) -> Result<bool> {
+fn try_out(host: &Host, program: &Path, podman: Option<&PodmanHost>) -> Result<bool> {
     let mut works = true;
     let mut try_one = |what: String, result: Result<String>| match result {
         Ok(text) => tell(ok(), what, text),
@@ -115,8 +115,8 @@ fn try_out(host: &Host, program: &Path, with_podman: bool) -> Result<bool> {
         let tried = probe::runtime(program, host, &monitor, *kind);
         try_one(format!("a container with {kind}"), tried.map(|()| "lives and ends".to_owned()));
     }
-    if with_podman {
-        let tried = podman::probe(&monitor.path, &there);
+    if let Some(podman) = podman {
+        let tried = podman::probe(podman, &monitor.path, &there);
         let tried = tried.map(|runtime| format!("lives and ends ({runtime})"));
         try_one("a container of Podman".to_owned(), tried);
     }

@@ -119,17 +119,27 @@ fn plan(host: &PodmanHost, runtimes: &[String], monitor: &Path, rootfs: PathBuf)
 }
 
 /// What cases of the table depend on.
-///
-/// # Errors
-///
-/// Podman does not say its version.
-pub fn findings() -> Result<Vec<Finding>> {
-    let host = PodmanHost::probe().map_err(Error::msg)?;
+pub fn findings(host: &PodmanHost) -> Vec<Finding> {
     let found = host.facts().map(|(fact, found)| Finding {
         what: format!("for Podman's table: {}", format!("{fact:?}").to_lowercase()),
         found: found.map(|()| "yes".to_owned()).map_err(str::to_owned),
     });
-    Ok(found.collect())
+    found.collect()
+}
+
+/// Makes the directory of a run and what all its worlds are made of.
+fn prepare(host: &PodmanHost, runtimes: &[String], monitor: &Path) -> Result<(PathBuf, Plan)> {
+    let directory = world::run_directory()?;
+    let rootfs = world::make_rootfs(&directory).map_err(Error::from);
+    let plan = rootfs.and_then(|rootfs| plan(host, runtimes, monitor, rootfs));
+    if plan.is_err() {
+        remove(&directory);
+    }
+    Ok((directory, plan?))
+}
+
+fn remove(directory: &Path) {
+    let _best_effort = std::fs::remove_dir_all(directory);
 }
 
 /// Has Podman lead a container's life with this monitor; which runtime it could use.
@@ -137,14 +147,11 @@ pub fn findings() -> Result<Vec<Finding>> {
 /// # Errors
 ///
 /// Why Podman can use none.
-pub fn probe(monitor: &Path, runtimes: &[RuntimeKind]) -> Result<String> {
-    let host = PodmanHost::probe().map_err(Error::msg)?;
+pub fn probe(host: &PodmanHost, monitor: &Path, runtimes: &[RuntimeKind]) -> Result<String> {
     let runtimes: Vec<String> = runtimes.iter().map(ToString::to_string).collect();
-    let directory = world::run_directory()?;
-    let rootfs = world::make_rootfs(&directory)?;
-    let plan = plan(&host, &runtimes, monitor, rootfs);
-    let _best_effort = std::fs::remove_dir_all(&directory);
-    Ok(plan?.runtime)
+    let (directory, plan) = prepare(host, &runtimes, monitor)?;
+    remove(&directory);
+    Ok(plan.runtime)
 }
 
 impl Ground {
@@ -158,9 +165,7 @@ impl Ground {
         let prelude =
             std::fs::read_to_string(&prelude).with_context(|| prelude.display().to_string())?;
         world::sweep();
-        let run_directory = world::run_directory()?;
-        let rootfs = world::make_rootfs(&run_directory)?;
-        let plan = plan(host, &shared.runtimes, &reference.path, rootfs)?;
+        let (run_directory, plan) = prepare(host, &shared.runtimes, &reference.path)?;
         let plan = Plan { prelude, keep: comparison.keep_worlds, ..plan };
         Ok(Self { plan, run_directory, idle: Mutex::default(), made: AtomicUsize::new(0) })
     }
