@@ -91,8 +91,8 @@ mod tests {
 
     /// Hands a run of these outcomes on; with an entry that did not show, or without.
     pub fn with_run<T>(outcomes: &[Outcome], stale: bool, told: impl Fn(&Run<'_>) -> T) -> T {
-        let known = "[[divergence]]\nscenario='a/b'\nkind='defect'\nwhy='w # x\\ny'\ndoc='d'\npath='p'\nfrom='a'\nto='b'\n";
-        let known = parse(&known.replace("\\n", " ")).unwrap();
+        let known = "[[divergence]]\nscenario='a/b'\nkind='defect'\nwhy='w # x y'\ndoc='d'\npath='p'\nfrom='a'\nto='b'\n";
+        let known = parse(known).unwrap();
         let idle = vec!["a/b"];
         let stale: Vec<Stale<'_>> = known
             .iter()
